@@ -1,0 +1,58 @@
+"""What must hold: observers, events, contracts, automata, bindings, verdicts and paths. Standard library only."""
+
+from nostale.contract.answer import Answer, Result, Search
+from nostale.contract.automaton import BEYOND, FRESH, STALE, Automaton, depth_automaton, rule_automaton
+from nostale.contract.binding import Binding, Bound, Grade
+from nostale.contract.contracts import Contract
+from nostale.contract.dot import read_dot, write_dot
+from nostale.contract.errors import BadInput, NostaleError, NotHere, NotPermitted
+from nostale.contract.events import Event, Role
+from nostale.contract.interruption import Cause, Interruption, Kind, Work
+from nostale.contract.judge import Evidence, Witness, judge
+from nostale.contract.monitor import Broken, Monitor
+from nostale.contract.path import Changed, Path, Step
+from nostale.contract.sources import Requirement, Source
+from nostale.contract.verdict import Holds, Unknown, Verdict, Violated, worst
+
+__all__ = [
+    "BEYOND",
+    "FRESH",
+    "STALE",
+    "Answer",
+    "Automaton",
+    "BadInput",
+    "Binding",
+    "Bound",
+    "Broken",
+    "Cause",
+    "Changed",
+    "Contract",
+    "Event",
+    "Evidence",
+    "Grade",
+    "Holds",
+    "Interruption",
+    "Kind",
+    "Monitor",
+    "NostaleError",
+    "NotHere",
+    "NotPermitted",
+    "Path",
+    "Requirement",
+    "Result",
+    "Role",
+    "Search",
+    "Source",
+    "Step",
+    "Unknown",
+    "Verdict",
+    "Violated",
+    "Witness",
+    "Work",
+    "depth_automaton",
+    "judge",
+    "read_dot",
+    "rule_automaton",
+    "worst",
+    "write_dot",
+]

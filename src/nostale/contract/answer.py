@@ -1,0 +1,84 @@
+"""What every command returns and every renderer draws: verdicts per contract, with what was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nostale.contract.interruption import Interruption
+from nostale.contract.verdict import Verdict, worst
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One verdict on one contract, rule or property.
+
+    Args:
+        id: `system.name`.
+        title: what was asked, in one line.
+        why: why it matters or, of a violation, what it leads to.
+        requirements: ids of the source threads' demands.
+        verdict: the answer.
+        remedy: how to mend it; "" when there is nothing to mend.
+    """
+
+    id: str
+    title: str
+    why: str
+    requirements: tuple[str, ...]
+    verdict: Verdict
+    remedy: str = ""
+
+    @property
+    def system(self) -> str:
+        """The part of the id before the dot."""
+        return self.id.split(".", 1)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What an exhaustive search covered.
+
+    Args:
+        states: distinct reachable states.
+        transitions: enabled (state, rule) pairs, without an initial one.
+        depth: breadth-first level of the last new state.
+        complete: whether nothing was left to explore.
+    """
+
+    states: int
+    transitions: int
+    depth: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The whole of what one command found.
+
+    Args:
+        command: `check`, `prove`, `lint`, `watch` or `systems`.
+        target: what it was asked of, as typed.
+        coverage: what was looked at, in numbers and names; values are int, str, bool or lists of str.
+        results: one a verdict, in a stable order.
+        search: prove only.
+        breaks: watch only; None elsewhere.
+        parts: check only, an answer a target.
+        expected: the verdict a demonstration must have; None elsewhere.
+    """
+
+    command: str
+    target: str
+    coverage: Mapping[str, int | str | bool | list[str]]
+    results: tuple[Result, ...]
+    search: Search | None = None
+    breaks: tuple[Interruption, ...] | None = None
+    parts: tuple[Answer, ...] = ()
+    expected: str | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def verdict(self) -> str:
+        """The worst of the results, or of the parts."""
+        words = [result.verdict.word for result in self.results] + [part.verdict for part in self.parts]
+        return worst(words)
