@@ -58,9 +58,8 @@ def read_dot(text: str, where: str) -> Automaton:
                             remedy='give it [ label = "event" ]',
                         )
                     edges.append((source, event.strip(), target))
-        elif len(statement) == 1 and not statement[0].startswith(_INIT) and statement[0] not in _DEFAULTS:
-            if attributes.get("shape") in ("ellipse", "doublecircle"):
-                final.add(statement[0])
+        elif statement[0] not in _DEFAULTS and attributes.get("shape") in ("ellipse", "doublecircle"):
+            final.add(statement[0])
     if initial is None:
         raise BadInput(
             where,
@@ -92,7 +91,7 @@ def write_dot(automaton: Automaton) -> str:
 
 
 def _statements(text: str, where: str) -> Iterator[tuple[list[str], dict[str, str]]]:
-    """Yield (words, attributes) of each statement, the digraph's head first; a group's `node [...]` is for its nodes."""
+    """Yield (words, attributes) of each statement, head first; a group's `node [...]` is for its nodes."""
     words: list[str] = []
     attributes: dict[str, str] = {}
     inherited: list[dict[str, str]] = []
