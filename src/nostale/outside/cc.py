@@ -1,0 +1,81 @@
+"""The one door to the C compiler: generated explorers, and the objects of the demonstrations."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nostale.contract import NotHere
+from nostale.outside.cache import Cache, key_of
+
+
+@dataclass(frozen=True, slots=True)
+class Compiler:
+    """A C compiler: its path and the first line of its `--version`."""
+
+    path: str
+    version: str
+
+
+def find_compiler() -> Compiler | None:
+    """Return the compiler that `$CC` names, else the first of cc, gcc and clang; None where none works.
+
+    `CC=` set to nothing means that there is none, so that the slower ways can be tried.
+    """
+    names = [os.environ["CC"]] if "CC" in os.environ else ["cc", "gcc", "clang"]
+    for name in names:
+        path = shutil.which(name) if name else None
+        if path:
+            answer = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+            if answer.returncode == 0:
+                return Compiler(path, answer.stdout.split("\n", 1)[0])
+    return None
+
+
+def build(compiler: Compiler, source: Path, flags: Sequence[str], cache: Cache | None = None) -> Path:
+    """Compile one source file and return what came of it, from the cache where nothing changed.
+
+    Args:
+        compiler: by `find_compiler`.
+        source: a C or assembly file that includes nothing but the system's headers.
+        flags: such as `-O2`, and `-c` for an object instead of an executable.
+        cache: where results are kept.
+
+    Raises:
+        NotHere: the compiler refuses; its first error is told.
+    """
+    text = source.read_text()
+    key = key_of("cc", compiler.path, compiler.version, source.suffix, text, *flags)
+    return (cache or Cache()).entry(key, lambda path: _compile(compiler, source, flags, path))
+
+
+def build_text(compiler: Compiler, text: str, flags: Sequence[str], cache: Cache | None = None) -> Path:
+    """Compile generated C, as `build`."""
+    kept = cache or Cache()
+    source = kept.directory / f"making-{os.getpid()}.c"
+
+    def make(path: Path) -> None:
+        source.write_text(text)
+        try:
+            _compile(compiler, source, flags, path)
+        finally:
+            source.unlink(missing_ok=True)
+
+    return kept.entry(key_of("cc", compiler.path, compiler.version, text, *flags), make)
+
+
+def _compile(compiler: Compiler, source: Path, flags: Sequence[str], target: Path) -> None:
+    command = [compiler.path, *flags, "-o", str(target), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        complaints = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
+        raise NotHere(
+            compiler.path,
+            f"does not compile {source.name}: {complaints[0] if complaints else 'no word why'}",
+            cause="a compiler without its headers",
+            remedy="install gcc and libc6-dev, or set CC=",
+        )

@@ -1,0 +1,375 @@
+"""Compile expressions: what can be known now is computed by Python, the rest becomes an `ir.Expr`.
+
+A value is one of: a Python object known now; an `ir.Expr`; a `Cells` row of the state, to be indexed. Reading a
+`Variable` gives an `ir.Load`.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any, TypeGuard
+
+from nostale.contract import BadInput
+from nostale.prove import language
+from nostale.prove.ir import Binary, Choose, Const, Expr, Load, LoadAt, Site, Slot, Temp, Unary, interval
+from nostale.prove.language import Bind, Cells, Variable
+from nostale.prove.source import Source, source_of, statements
+
+EXPRESSIONS = (Const, Load, LoadAt, Temp, Unary, Binary, Choose)
+_PLAIN = (abs, bool, int, len, max, min, range, sorted, sum, tuple, enumerate, zip)
+_COMPARE: dict[type[ast.cmpop], str] = {
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.Is: "==",
+    ast.IsNot: "!=",
+}
+_ARITHMETIC: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*"}
+_STATIC: dict[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "+": operator.add, "-": operator.sub, "*": operator.mul,
+}  # fmt: skip
+_WORDS = (language.wait, language.atomic, language.choose, language.event)
+
+
+@dataclass(slots=True)
+class World:
+    """What is known of the model while it is compiled.
+
+    Args:
+        slots: the state vector so far.
+        at: slot of each variable, by identity.
+        binds: the model's contracts with the first slot of each one's instances.
+        properties: numbers of (bind, event) that a violation has.
+    """
+
+    slots: list[Slot] = field(default_factory=list)
+    at: dict[int, int] = field(default_factory=dict)
+    binds: list[tuple[Bind, int]] = field(default_factory=list)
+    properties: dict[tuple[int, str], int] = field(default_factory=dict)
+    temps: int = 0
+
+    def new_temp(self, low: int, high: int) -> Temp:
+        """Return a temporary nobody else has."""
+        self.temps += 1
+        return Temp(self.temps, low, high)
+
+
+@dataclass(slots=True)
+class Scope:
+    """Names of one function while it is compiled."""
+
+    source: Source
+    names: dict[str, Any]
+
+    def look_up(self, node: ast.Name) -> Any:  # noqa: ANN401  a value is any Python object
+        """Return what a name stands for.
+
+        Raises:
+            BadInput: nothing of that name is known here.
+        """
+        for names in (self.names, self.source.globals, vars(builtins)):
+            if node.id in names:
+                return names[node.id]
+        raise self.source.refuse(node, f"nothing called {node.id!r} is known here; assign it first")
+
+
+def is_dynamic(value: object) -> TypeGuard[Expr]:
+    """Whether a value is known only when the model runs."""
+    return isinstance(value, EXPRESSIONS)
+
+
+def as_expr(value: object, source: Source, node: ast.AST) -> Expr:
+    """Return a value as an expression.
+
+    Raises:
+        BadInput: it is neither a number nor a truth value.
+    """
+    if isinstance(value, EXPRESSIONS):
+        return value
+    if isinstance(value, int):
+        return Const(int(value))
+    raise source.refuse(node, "only numbers, truth values and IntEnum members can be kept or compared")
+
+
+def evaluate(node: ast.expr, scope: Scope, world: World) -> Any:  # noqa: ANN401
+    """Return the value of an expression, computed as far as it can be now."""
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.Name():
+            return _read(scope.look_up(node), world)
+        case ast.Attribute():
+            return _attribute(node, scope, world)
+        case ast.Subscript():
+            return _subscript(node, scope, world)
+        case ast.BoolOp():
+            return _logic(node, scope, world)
+        case ast.UnaryOp():
+            return _unary(node, scope, world)
+        case ast.Compare():
+            return _compare(node, scope, world)
+        case ast.BinOp():
+            return _binary(node, scope, world)
+        case ast.IfExp():
+            return _choose(node, scope, world)
+        case ast.Call():
+            return call(node, scope, world)
+        case ast.Tuple() | ast.List():
+            return tuple(evaluate(item, scope, world) for item in node.elts)
+        case ast.GeneratorExp() | ast.ListComp():
+            return tuple(_comprehension(node, scope, world))
+    raise scope.source.refuse(node, "use numbers, comparisons, and/or/not, + - *, indexing and calls of helpers")
+
+
+def _read(value: object, world: World) -> object:
+    return Load(world.at[id(value)]) if isinstance(value, Variable) else value
+
+
+def _attribute(node: ast.Attribute, scope: Scope, world: World) -> object:
+    owner = evaluate(node.value, scope, world)
+    try:
+        return _read(getattr(owner, node.attr), world)
+    except AttributeError:
+        raise scope.source.refuse(node, f"{type(owner).__name__} has no {node.attr!r}; make it in build()") from None
+
+
+def place(node: ast.Subscript, scope: Scope, world: World) -> tuple[list[Any], object]:
+    """Return the row and the index of `row[index]`.
+
+    Raises:
+        BadInput: not a row of the state or a sequence, or a known index outside it.
+    """
+    row, index = evaluate(node.value, scope, world), evaluate(node.slice, scope, world)
+    items = row.items if isinstance(row, Cells) else row
+    if isinstance(items, Mapping) and not is_dynamic(index):
+        return [items[index]], 0
+    if not isinstance(items, list | tuple):
+        raise scope.source.refuse(node, "only arrays and tuples can be indexed")
+    if not is_dynamic(index) and not (isinstance(index, int) and 0 <= index < len(items)):
+        raise scope.source.refuse(node, f"the index {index} is outside its {len(items)} elements")
+    return list(items), index
+
+
+def _subscript(node: ast.Subscript, scope: Scope, world: World) -> object:
+    items, index = place(node, scope, world)
+    if not is_dynamic(index):
+        return _read(items[int(index)], world)  # type: ignore[call-overload]
+    site = scope.source.site(node)
+    if all(isinstance(item, Variable) for item in items):
+        return LoadAt(world.at[id(items[0])], len(items), index, site)
+    if all(isinstance(item, int) for item in items):
+        least, most = interval(index, world.slots)
+        if least < 0 or most >= len(items):
+            raise scope.source.refuse(node, f"the index may be {least} to {most}, the table has {len(items)} elements")
+        table: Expr = Const(int(items[-1]))
+        for number, item in reversed(list(enumerate(items[:-1]))):
+            table = Choose(Binary("==", index, Const(number)), Const(int(item)), table)
+        return table
+    raise scope.source.refuse(node, "an index known only at run time reaches into one row, not into rows of rows")
+
+
+def _logic(node: ast.BoolOp, scope: Scope, world: World) -> object:
+    is_and = isinstance(node.op, ast.And)
+    terms: list[Expr] = []
+    for part in node.values:
+        value = evaluate(part, scope, world)
+        if is_dynamic(value):
+            terms.append(value)
+        elif bool(value) is not is_and:
+            return not is_and if not terms else _joined(is_and, [*terms, Const(int(not is_and))])
+    return _joined(is_and, terms)
+
+
+def _joined(is_and: bool, terms: list[Expr]) -> object:
+    if not terms:
+        return is_and
+    return reduce(lambda left, right: Binary("and" if is_and else "or", left, right), terms)
+
+
+def _unary(node: ast.UnaryOp, scope: Scope, world: World) -> object:
+    value = evaluate(node.operand, scope, world)
+    if isinstance(node.op, ast.Not):
+        return Unary("not", value) if is_dynamic(value) else not value
+    if isinstance(node.op, ast.USub):
+        return Unary("-", value) if is_dynamic(value) else -value
+    raise scope.source.refuse(node, "use not and - only")
+
+
+def _compare(node: ast.Compare, scope: Scope, world: World) -> object:
+    values = [evaluate(part, scope, world) for part in (node.left, *node.comparators)]
+    pairs: list[object] = []
+    for operation, left, right in zip(node.ops, values, values[1:]):
+        if isinstance(operation, ast.In | ast.NotIn):
+            found = _member(node, left, right, scope)
+            pairs.append(_negate(found) if isinstance(operation, ast.NotIn) else found)
+        elif not is_dynamic(left) and not is_dynamic(right):
+            pairs.append(_STATIC[_COMPARE[type(operation)]](left, right))
+        else:
+            pairs.append(
+                Binary(_COMPARE[type(operation)], as_expr(left, scope.source, node), as_expr(right, scope.source, node))
+            )
+    if False in [pair for pair in pairs if not is_dynamic(pair)]:
+        return False
+    return _joined(True, [pair for pair in pairs if is_dynamic(pair)])
+
+
+def _member(node: ast.AST, left: object, right: object, scope: Scope) -> object:
+    if not isinstance(right, tuple | list | range):
+        raise scope.source.refuse(node, "write the values to look in as a tuple")
+    if not is_dynamic(left) and not any(is_dynamic(item) for item in right):
+        return left in right
+    terms: list[Expr] = [
+        Binary("==", as_expr(left, scope.source, node), as_expr(item, scope.source, node)) for item in right
+    ]
+    return _joined(False, terms)
+
+
+def _negate(value: object) -> object:
+    return Unary("not", value) if is_dynamic(value) else not value
+
+
+def _binary(node: ast.BinOp, scope: Scope, world: World) -> object:
+    left, right = evaluate(node.left, scope, world), evaluate(node.right, scope, world)
+    word = _ARITHMETIC.get(type(node.op))
+    if word is None:
+        if not is_dynamic(left) and not is_dynamic(right) and isinstance(node.op, ast.Mod | ast.FloorDiv):
+            return left % right if isinstance(node.op, ast.Mod) else left // right
+        raise scope.source.refuse(node, "Python and C divide negatives differently; use + - * on the state")
+    if not is_dynamic(left) and not is_dynamic(right):
+        return _STATIC[word](left, right)
+    return Binary(word, as_expr(left, scope.source, node), as_expr(right, scope.source, node))
+
+
+def _choose(node: ast.IfExp, scope: Scope, world: World) -> object:
+    condition = evaluate(node.test, scope, world)
+    if not is_dynamic(condition):
+        return evaluate(node.body if condition else node.orelse, scope, world)
+    then, other = evaluate(node.body, scope, world), evaluate(node.orelse, scope, world)
+    return Choose(condition, as_expr(then, scope.source, node), as_expr(other, scope.source, node))
+
+
+def _comprehension(node: ast.GeneratorExp | ast.ListComp, scope: Scope, world: World) -> Iterator[object]:
+    if len(node.generators) != 1:
+        raise scope.source.refuse(node, "one `for` in a comprehension")
+    generator = node.generators[0]
+    for item in known_sequence(generator.iter, scope, world):
+        inner = Scope(scope.source, {**scope.names, **bound(generator.target, item, scope)})
+        wanted = [evaluate(test, inner, world) for test in generator.ifs]
+        if any(is_dynamic(test) for test in wanted):
+            raise scope.source.refuse(node, "an `if` in a comprehension must be known when the model is compiled")
+        if all(wanted):
+            yield evaluate(node.elt, inner, world)
+
+
+def known_sequence(node: ast.expr, scope: Scope, world: World) -> Iterable[Any]:
+    """Return what a `for` goes over.
+
+    Raises:
+        BadInput: it is not known when the model is compiled.
+    """
+    sequence = evaluate(node, scope, world)
+    if isinstance(sequence, Cells):
+        return [_read(item, world) for item in sequence.items]
+    if is_dynamic(sequence) or not isinstance(sequence, Iterable):
+        raise scope.source.refuse(node, "loop over a range or a tuple that is known when the model is compiled")
+    return sequence
+
+
+def bound(target: ast.expr, item: Any, scope: Scope) -> dict[str, Any]:  # noqa: ANN401
+    """Return the names that a loop's target takes from one item."""
+    if isinstance(target, ast.Name):
+        return {target.id: item}
+    if isinstance(target, ast.Tuple) and isinstance(item, tuple) and len(target.elts) == len(item):
+        return {name: value for part, one in zip(target.elts, item) for name, value in bound(part, one, scope).items()}
+    raise scope.source.refuse(target, "a loop names one variable, or a tuple of them")
+
+
+def call(node: ast.Call, scope: Scope, world: World) -> object:
+    """Return the value of a call: of a builtin on what is known now, or of a helper that is one `return`."""
+    function = evaluate(node.func, scope, world)
+    if function in (any, all):
+        (items,) = arguments(node, scope, world)[0]
+        values = [_read(item, world) for item in (items.items if isinstance(items, Cells) else items)]
+        known = [bool(value) for value in values if not is_dynamic(value)]
+        if (function is any) in known:
+            return function is any
+        return _joined(function is all, [value for value in values if is_dynamic(value)])
+    positional, named = arguments(node, scope, world)
+    if function is sum and any(is_dynamic(item) for item in positional[0]):
+        terms: list[Expr] = [as_expr(item, scope.source, node) for item in positional[0]]
+        return reduce(lambda left, right: Binary("+", left, right), terms)
+    if function in _WORDS:
+        raise scope.source.refuse(node, f"{function.__name__}() stands alone as a statement, or right of one `=`")
+    if function in _PLAIN or isinstance(function, type):
+        if any(is_dynamic(value) for value in (*positional, *named.values())):
+            if function in (int, bool) and len(positional) == 1:
+                return positional[0]
+            raise scope.source.refuse(node, "it can be applied only to what is known when the model is compiled")
+        return function(*positional, **named)
+    return _helper(node, function, positional, named, scope, world)
+
+
+def _helper(
+    node: ast.Call, function: object, positional: list[Any], named: dict[str, Any], scope: Scope, world: World
+) -> object:
+    inner = entered(node, function, positional, named, scope)
+    body = statements(inner.source)
+    if len(body) == 1 and isinstance(body[0], ast.Return) and body[0].value is not None:
+        return evaluate(body[0].value, inner, world)
+    raise scope.source.refuse(node, "a helper inside an expression is a single `return`; give it a line of its own")
+
+
+def arguments(node: ast.Call, scope: Scope, world: World) -> tuple[list[Any], dict[str, Any]]:
+    """Return a call's arguments."""
+    if any(isinstance(argument, ast.Starred) for argument in node.args) or any(k.arg is None for k in node.keywords):
+        raise scope.source.refuse(node, "write the arguments out, without *")
+    return (
+        [evaluate(argument, scope, world) for argument in node.args],
+        {keyword.arg: evaluate(keyword.value, scope, world) for keyword in node.keywords if keyword.arg},
+    )
+
+
+_ACTIVE_LIMIT = 20
+
+
+def entered(node: ast.Call, function: object, positional: list[Any], named: dict[str, Any], scope: Scope) -> Scope:
+    """Return the scope inside a called helper, its parameters bound.
+
+    Raises:
+        BadInput: not a helper written in Python, the wrong number of arguments, or recursion.
+    """
+    if not callable(function) or (not hasattr(function, "__code__") and not hasattr(function, "__func__")):
+        raise scope.source.refuse(node, "only helpers written in the model's own Python can be called")
+    plain = getattr(function, "__func__", function)
+    owner = [function.__self__] if hasattr(function, "__self__") else []
+    depth = scope.names.get("__depth__", 0) + 1
+    if depth > _ACTIVE_LIMIT:
+        raise scope.source.refuse(node, "helpers are inlined, so they cannot recurse; use a loop")
+    inner = source_of(plain)
+    wanted = [argument.arg for argument in inner.tree.args.args] + [a.arg for a in inner.tree.args.kwonlyargs]
+    names = dict(zip(wanted, [*owner, *positional]))
+    names |= named
+    defaults = inner.tree.args.defaults
+    for argument, default in zip(inner.tree.args.args[::-1], defaults[::-1]):
+        if argument.arg not in names and isinstance(default, ast.Constant):
+            names[argument.arg] = default.value
+    if set(names) != set(wanted) or len(owner) + len(positional) > len(wanted):
+        raise scope.source.refuse(node, f"it takes {', '.join(wanted[len(owner) :]) or 'no arguments'}")
+    names["__depth__"] = depth
+    return Scope(inner, names)
+
+
+def outside(site: Site, what: str, low: int, high: int) -> BadInput:
+    """Return the error for a value that left its range while exploring."""
+    return BadInput(
+        str(site), f"{what} left its range [{low}, {high}]", remedy="widen it in build(), or guard the step"
+    )

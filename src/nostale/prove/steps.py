@@ -1,0 +1,538 @@
+"""Compile statements: the body of one atomic step, and a process as steps between locations."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Any
+
+from nostale.prove import language
+from nostale.prove.expressions import (
+    Scope,
+    World,
+    arguments,
+    as_expr,
+    bound,
+    entered,
+    evaluate,
+    is_dynamic,
+    known_sequence,
+    place,
+)
+from nostale.prove.ir import (
+    Assume,
+    Binary,
+    Const,
+    Expr,
+    If,
+    Let,
+    Load,
+    Note,
+    Op,
+    Site,
+    Slot,
+    Store,
+    StoreAt,
+    Unary,
+    Violate,
+    interval,
+    reads,
+)
+from nostale.prove.language import Variable
+from nostale.prove.source import Source, statements
+
+
+@dataclass(slots=True)
+class Strand:
+    """One way through an atomic body: its choices are made, its operations known.
+
+    Args:
+        names: what names stand for by now.
+        ops: what it does so far.
+        chosen: the values taken at each choice, in order, to tell strands apart.
+        value: what the body returns.
+    """
+
+    names: dict[str, Any]
+    ops: list[Op] = field(default_factory=list)
+    chosen: tuple[object, ...] = ()
+    value: object = None
+
+    def copy(self) -> Strand:
+        """Return an independent copy."""
+        return Strand(dict(self.names), list(self.ops), self.chosen, self.value)
+
+
+def strands(body: Sequence[ast.stmt], scope: Scope, world: World) -> list[Strand]:
+    """Compile the body of one atomic step; choices and calls of helpers that choose give several strands."""
+    return _Body(scope.source, world).run(body, [Strand(dict(scope.names))])
+
+
+@dataclass(slots=True)
+class _Body:
+    source: Source
+    world: World
+
+    def run(self, body: Sequence[ast.stmt], live: list[Strand]) -> list[Strand]:
+        for statement in body:
+            live = [after for strand in live for after in self.one(statement, strand)]
+        return live
+
+    def one(self, node: ast.stmt, strand: Strand) -> list[Strand]:
+        scope = Scope(self.source, strand.names)
+        match node:
+            case ast.Pass():
+                return [strand]
+            case ast.Expr(ast.Constant()):
+                return [strand]
+            case ast.Expr(ast.Call() as call):
+                return self.called(call, strand)[0]
+            case ast.Assign([target], value):
+                return self.assign(target, value, strand)
+            case ast.AnnAssign(target=target, value=value) if value is not None:
+                return self.assign(target, value, strand)
+            case ast.AugAssign(target, operation, value):
+                read = ast.copy_location(ast.BinOp(_as_read(target), operation, value), node)
+                ast.fix_missing_locations(read)
+                return self.assign(target, read, strand)
+            case ast.If():
+                return self.branch(node, strand)
+            case ast.For(target=target, iter=sequence, body=body, orelse=[]):
+                live = [strand]
+                for item in known_sequence(sequence, scope, self.world):
+                    for one in live:
+                        one.names.update(bound(target, item, scope))
+                    live = self.run(body, live)
+                return live
+            case ast.Return(value=None):
+                return [strand]
+            case ast.Return(value=ast.expr() as value):
+                strand.value = evaluate(value, scope, self.world)
+                return [strand]
+            case ast.With():
+                # An atomic block inside a step that is atomic already changes nothing.
+                return self.run(node.body, [strand])
+        raise self.source.refuse(node, "a step is made of assignments, if, for over a range, wait, event and helpers")
+
+    def called(self, node: ast.Call, strand: Strand) -> tuple[list[Strand], list[object]]:
+        """Run a call as a statement; return the strands after it and the value in each."""
+        scope = Scope(self.source, strand.names)
+        function = evaluate(node.func, scope, self.world)
+        if function is language.wait:
+            (condition,) = arguments(node, scope, self.world)[0]
+            strand.ops.append(Assume(as_expr(condition, self.source, node)))
+            return [strand], [None]
+        if function is language.event:
+            strand.ops += event_ops(node, scope, self.world)
+            return [strand], [None]
+        if function is language.choose:
+            return self.choices(node, strand)
+        positional, named = arguments(node, scope, self.world)
+        inner = entered(
+            node,
+            function,
+            [self.kept(v, strand) for v in positional],
+            {name: self.kept(v, strand) for name, v in named.items()},
+            scope,
+        )
+        inside = replace(strand.copy(), names=inner.names, value=None)
+        after = _Body(inner.source, self.world).run(statements(inner.source), [inside])
+        values = [one.value for one in after]
+        for one in after:
+            one.names, one.value = dict(strand.names), None
+        return after, values
+
+    def kept(self, value: object, strand: Strand) -> object:
+        """Fix a value that is read now, so that later writes of what it was read from do not change it."""
+        if not is_dynamic(value) or isinstance(value, Const):
+            return value
+        temp = self.world.new_temp(*interval(value, self.world.slots))
+        strand.ops.append(Let(temp.number, value))
+        return temp
+
+    def choices(self, node: ast.Call, strand: Strand) -> tuple[list[Strand], list[object]]:
+        scope = Scope(self.source, strand.names)
+        values = list(known_sequence(node.args[0], scope, self.world))
+        after = [replace(strand.copy(), chosen=(*strand.chosen, value)) for value in values]
+        return after, values
+
+    def assign(self, target: ast.expr, value: ast.expr, strand: Strand) -> list[Strand]:
+        scope = Scope(self.source, strand.names)
+        if isinstance(value, ast.Call) and not _is_expression_call(value, scope, self.world):
+            after, values = self.called(value, strand)
+        else:
+            after, values = [strand], [evaluate(value, scope, self.world)]
+        for one, result in zip(after, values):
+            self.put(target, result, one)
+        return after
+
+    def put(self, target: ast.expr, value: object, strand: Strand) -> None:
+        if isinstance(target, ast.Name):
+            strand.names[target.id] = self.kept(value, strand)
+            return
+        strand.ops.append(
+            store(target, as_expr(value, self.source, target), Scope(self.source, strand.names), self.world)
+        )
+
+    def branch(self, node: ast.If, strand: Strand) -> list[Strand]:
+        condition = evaluate(node.test, Scope(self.source, strand.names), self.world)
+        if not is_dynamic(condition):
+            return self.run(node.body if condition else node.orelse, [strand])
+        for statement in (*node.body, *node.orelse):
+            for part in ast.walk(statement):
+                if isinstance(part, ast.Return):
+                    raise self.source.refuse(part, "return at the end only, where a branch is known only at run time")
+                if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+                    raise self.source.refuse(
+                        node,
+                        f"{part.id!r} is assigned in a branch that is known only at run "
+                        "time; write `name = a if condition else b`",
+                    )
+        then = self.run(node.body, [replace(strand.copy(), ops=[])])
+        other = self.run(node.orelse, [replace(strand.copy(), ops=[])])
+        if len(then) == 1 and len(other) == 1:
+            strand.ops.append(If(condition, tuple(then[0].ops), tuple(other[0].ops)))
+            return [strand]
+        # With choices inside, each side becomes steps of its own: a product of both sides' choices would be false.
+        return [
+            replace(one, ops=[*strand.ops, Assume(test), *one.ops])
+            for test, side in ((condition, then), (Unary("not", condition), other))
+            for one in side
+        ]
+
+
+def _as_read(target: ast.expr) -> ast.expr:
+    text = ast.unparse(target)
+    read = ast.parse(text, mode="eval").body
+    return ast.copy_location(read, target)
+
+
+def _is_expression_call(node: ast.Call, scope: Scope, world: World) -> bool:
+    function = evaluate(node.func, scope, world)
+    if function in (language.choose, language.wait, language.event):
+        return False
+    if isinstance(function, type) or not (hasattr(function, "__code__") or hasattr(function, "__func__")):
+        return True
+    body = statements(entered(node, function, *_unevaluated(node), scope).source)
+    return len(body) == 1 and isinstance(body[0], ast.Return)
+
+
+def _unevaluated(node: ast.Call) -> tuple[list[Any], dict[str, Any]]:
+    return [None for _ in node.args], {keyword.arg: None for keyword in node.keywords if keyword.arg}
+
+
+def store(target: ast.expr, value: Expr, scope: Scope, world: World) -> Op:
+    """Compile an assignment to the state.
+
+    Raises:
+        BadInput: the target is not part of the state.
+    """
+    site = scope.source.site(target)
+    if isinstance(target, ast.Attribute):
+        held = getattr(evaluate(target.value, scope, world), target.attr, None)
+        if isinstance(held, Variable):
+            return Store(world.at[id(held)], value, site)
+    if isinstance(target, ast.Subscript):
+        items, index = place(target, scope, world)
+        if all(isinstance(item, Variable) for item in items):
+            if is_dynamic(index):
+                return StoreAt(world.at[id(items[0])], len(items), index, value, site)
+            return Store(world.at[id(items[int(index)])], value, site)  # type: ignore[call-overload]
+    raise scope.source.refuse(target, "assign to a variable made in build() with flag, upto, one_of or array")
+
+
+def event_ops(node: ast.Call, scope: Scope, world: World) -> list[Op]:
+    """Compile `event(...)`: step the automaton of every instance that agrees with the keys given.
+
+    Raises:
+        BadInput: no contract of the model has that event, or the keys are not the event's.
+    """
+    (name,), keys = arguments(node, scope, world)
+    ops: list[Op] = []
+    for number, (bind, first) in enumerate(world.binds):
+        contract = bind.binding.contract
+        if name not in {event.name for event in contract.events}:
+            continue
+        declared = contract.event(name)
+        if set(keys) != set(declared.keys):
+            raise scope.source.refuse(node, f"{name} is keyed by {', '.join(declared.keys) or 'nothing'}")
+        ops.append(Note(f"{name}: {declared.what}"))
+        states = contract.automaton.states
+        for offset, instance in enumerate(product(*(range(bind.domains[key]) for key in contract.keys))):
+            values = dict(zip(contract.keys, instance))
+            if any(not is_dynamic(value) and value != values[key] for key, value in keys.items()):
+                continue
+            moved = _moved(
+                Load(first + offset), first + offset, name, states, number, bind, world, scope.source.site(node)
+            )
+            tests = [Binary("==", value, Const(values[key])) for key, value in keys.items() if is_dynamic(value)]
+            for test in tests:
+                moved = (If(test, moved, ()),)
+            ops += moved
+    if not ops:
+        known = sorted({event.name for bind, _ in world.binds for event in bind.binding.contract.events})
+        raise scope.source.refuse(
+            node, f"the model's contracts have {', '.join(known) or 'no events: add contracts()'}"
+        )
+    return ops
+
+
+def _moved(
+    state: Expr,
+    slot: int,
+    name: str,
+    states: tuple[str, ...],
+    number: int,
+    bind: language.Bind,
+    world: World,
+    site: Site,
+) -> tuple[Op, ...]:
+    automaton = bind.binding.contract.automaton
+    ops: tuple[Op, ...] = ()
+    for index, word in enumerate(states):
+        following = automaton.step(word, name)
+        if following == word:
+            continue
+        effect: Op = (
+            Violate(world.properties[number, name])
+            if following is None
+            else Store(slot, Const(states.index(following)), site)
+        )
+        ops = (If(Binary("==", state, Const(index)), (effect,), ops),)
+    return ops
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One step of a process between two locations."""
+
+    start: int
+    end: int
+    ops: tuple[Op, ...]
+    what: str
+    site: Site
+    chosen: tuple[object, ...] = ()
+
+
+@dataclass(slots=True)
+class Flow:
+    """A process: its steps between locations 0 (where it starts) and `end` (None where it runs for ever)."""
+
+    edges: list[Edge] = field(default_factory=list)
+    locations: int = 1
+    end: int | None = 0
+
+
+def flow(scope: Scope, world: World, name: str) -> Flow:
+    """Compile a process."""
+    maker = _Process(world, name)
+    end = maker.block(statements(scope.source), scope, 0)
+    reached = {0} | {edge.end for edge in maker.made.edges}
+    maker.made.end = end if end in reached else None
+    return maker.made
+
+
+@dataclass(slots=True)
+class _Process:
+    world: World
+    name: str
+    made: Flow = field(default_factory=Flow)
+    locals: dict[tuple[int, str], int] = field(default_factory=dict)
+
+    def location(self) -> int:
+        self.made.locations += 1
+        return self.made.locations - 1
+
+    def edge(
+        self, start: int, end: int, ops: Iterable[Op], what: str, site: Site, chosen: tuple[object, ...] = ()
+    ) -> int:
+        self.made.edges.append(Edge(start, end, tuple(ops), what, site, chosen))
+        return end
+
+    def block(self, body: Sequence[ast.stmt], scope: Scope, at: int) -> int:
+        for statement in body:
+            at = self.one(statement, scope, at)
+        return at
+
+    def one(self, node: ast.stmt, scope: Scope, at: int) -> int:
+        source, site = scope.source, scope.source.site(node)
+        match node:
+            case ast.Pass() | ast.Expr(ast.Constant()) | ast.Return(value=None):
+                return at
+            case ast.With(items=[ast.withitem(context_expr=ast.Call() as call)]):
+                return self.atomic(node, call, scope, at)
+            case ast.If():
+                condition = evaluate(node.test, scope, self.world)
+                if not is_dynamic(condition):
+                    return self.block(node.body if condition else node.orelse, scope, at)
+                self.one_access(reads(condition), node.test, scope)
+                then, other, after = self.location(), self.location(), self.location()
+                shown = ast.unparse(node.test)
+                self.edge(at, then, [Assume(condition)], f"finds {shown}", site)
+                self.edge(at, other, [Assume(Unary("not", condition))], f"finds not ({shown})", site)
+                self.join(self.block(node.body, scope, then), after, site)
+                self.join(self.block(node.orelse, scope, other), after, site)
+                return after
+            case ast.While(orelse=[]):
+                return self.loop(node, scope, at)
+            case ast.For(target=target, iter=sequence, body=body, orelse=[]):
+                for item in known_sequence(sequence, scope, self.world):
+                    at = self.block(body, Scope(source, {**scope.names, **bound(target, item, scope)}), at)
+                return at
+            case ast.Expr(ast.Call() as call):
+                function = evaluate(call.func, scope, self.world)
+                if function in (language.wait, language.event, language.choose):
+                    return self.step([node], node, "", scope, at)
+                return self.inlined(call, function, scope, at)
+            case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
+                return self.step([node], node, "", scope, at)
+        raise source.refuse(
+            node, "a process is made of assignments, if, while, for over a range, wait, atomic and helpers"
+        )
+
+    def join(self, start: int, end: int, site: Site) -> None:
+        """Let two branches go on from one location: steps that came to `start` come to `end` instead."""
+        self.made.edges = [replace(e, end=end) if e.end == start else e for e in self.made.edges]
+        del site
+
+    def loop(self, node: ast.While, scope: Scope, at: int) -> int:
+        condition = evaluate(node.test, scope, self.world)
+        source, site = scope.source, scope.source.site(node)
+        before = len(self.made.edges)
+        if not is_dynamic(condition):
+            if not condition:
+                return at
+            back = self.block(node.body, scope, at)
+            if len(self.made.edges) == before:
+                raise source.refuse(node, "the loop takes no step; wait for something or change something in it")
+            self.join(back, at, site)
+            return self.location()
+        self.one_access(reads(condition), node.test, scope)
+        inside, after = self.location(), self.location()
+        shown = ast.unparse(node.test)
+        self.edge(at, inside, [Assume(condition)], f"finds {shown}", site)
+        self.edge(at, after, [Assume(Unary("not", condition))], f"finds not ({shown})", site)
+        self.join(self.block(node.body, scope, inside), at, site)
+        return after
+
+    def atomic(self, node: ast.With, call: ast.Call, scope: Scope, at: int) -> int:
+        if evaluate(call.func, scope, self.world) is not language.atomic:
+            raise scope.source.refuse(node, "only `with atomic():`")
+        words = [evaluate(argument, scope, self.world) for argument in call.args]
+        return self.step(node.body, node, str(words[0]) if words else "", scope, at, atomic=True)
+
+    def step(
+        self, body: Sequence[ast.stmt], node: ast.stmt, what: str, scope: Scope, at: int, *, atomic: bool = False
+    ) -> int:
+        end = self.location()
+        for strand in strands(body, scope, self.world):
+            self.keep_locals(strand, scope)
+            if not atomic and not _is_wait(node):
+                self.one_access(_touched(strand.ops), node, scope)
+            self.edge(
+                at,
+                end,
+                strand.ops,
+                what or ast.unparse(body[0]).split("\n", 1)[0],
+                scope.source.site(node),
+                strand.chosen,
+            )
+        return end
+
+    def keep_locals(self, strand: Strand, scope: Scope) -> None:
+        """Make locals that outlive their step part of the state; what is known now stays known."""
+        varying = _varying(scope.source.tree)
+        for name, value in strand.names.items():
+            if scope.names.get(name) is value and name not in varying:
+                continue
+            if isinstance(value, Load) and value == scope.names.get(name):
+                continue
+            if not is_dynamic(value) and name not in varying and not strand.chosen:
+                scope.names[name] = value
+                continue
+            slot = self.local_slot(name, scope)
+            low, high = interval(as_expr(value, scope.source, scope.source.tree), self.world.slots)
+            held = self.world.slots[slot]
+            held.low, held.high = min(held.low, low), max(held.high, high)
+            strand.ops.append(
+                Store(slot, as_expr(value, scope.source, scope.source.tree), scope.source.site(scope.source.tree))
+            )
+            scope.names[name] = Load(slot)
+
+    def local_slot(self, name: str, scope: Scope) -> int:
+        held = scope.names.get(name)
+        if isinstance(held, Load):
+            return held.slot
+        self.world.slots.append(Slot(f"{self.name}.{name}", 0, 0, 0))
+        return len(self.world.slots) - 1
+
+    def inlined(self, node: ast.Call, function: object, scope: Scope, at: int) -> int:
+        positional, named = arguments(node, scope, self.world)
+        for value in (*positional, *named.values()):
+            if is_dynamic(value) and not isinstance(value, Const):
+                raise scope.source.refuse(
+                    node,
+                    "an argument of a helper with several steps must be known when the "
+                    "model is compiled; call it inside `with atomic():`, or pass an index",
+                )
+        inner = entered(node, function, positional, named, scope)
+        return self.block(statements(inner.source), inner, at)
+
+    def one_access(self, slots: Iterable[int], node: ast.AST, scope: Scope) -> None:
+        own = f"{self.name}."
+        shared = {slot for slot in slots if not self.world.slots[slot].name.startswith(own)}
+        if len(shared) > 1:
+            names = ", ".join(sorted(self.world.slots[slot].name for slot in shared))
+            raise scope.source.refuse(
+                node,
+                f"one statement touches {names}; real code does that in several steps: "
+                "split it, or say `with atomic():`",
+            )
+
+
+def _varying(tree: ast.FunctionDef) -> set[str]:
+    """Return the names that do not keep one value: assigned twice, or in a `while`."""
+    found: list[str] = [name for node in ast.walk(tree) for name in _assigned(node)]
+    looped = {
+        name
+        for loop in ast.walk(tree)
+        if isinstance(loop, ast.While)
+        for node in ast.walk(loop)
+        for name in _assigned(node)
+    }
+    return looped | {name for name in found if found.count(name) > 1}
+
+
+def _assigned(node: ast.AST) -> list[str]:
+    targets = (
+        node.targets
+        if isinstance(node, ast.Assign)
+        else ([node.target] if isinstance(node, ast.AugAssign | ast.AnnAssign) else [])
+    )
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _is_wait(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+
+
+def _touched(ops: Iterable[Op]) -> Iterable[int]:
+    for op in ops:
+        match op:
+            case Store(slot, value, _):
+                yield slot
+                yield from reads(value)
+            case StoreAt(base, _, index, value, _):
+                yield base  # one element of the row, whichever it is
+                yield from reads(index)
+                yield from reads(value)
+            case Let(_, value) | Assume(value):
+                yield from reads(value)
+            case If(condition, then, other):
+                yield from reads(condition)
+                yield from _touched(then)
+                yield from _touched(other)
+            case _:
+                pass
