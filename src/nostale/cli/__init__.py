@@ -1,1 +1,68 @@
-"""."""
+"""The command line: one file a command; each parses, calls, renders and returns an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import click
+
+from nostale import __version__
+from nostale.cli.check import check
+from nostale.cli.explain import explain
+from nostale.cli.lint import lint
+from nostale.cli.prove import prove
+from nostale.cli.systems import systems
+from nostale.cli.watch import watch
+from nostale.contract import NostaleError
+
+__all__ = ["main"]
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit: 0 holds, 1 violated, 2 could not run, 3 unknown.",
+)
+@click.version_option(__version__, prog_name="nostale")
+def nostale() -> None:
+    """Can any CPU or device act on a stale view? On the design, in the binary, on the machine.
+
+    \b
+    nostale check                      the demonstrations, and 2 s of this machine
+    nostale prove codegen:no-tail-sync the shortest way a protocol fails
+    nostale lint vmlinux.o             every path of a kernel object
+    nostale watch live --cpu 1         who interrupts CPU 1, and why
+    """
+
+
+for _command in (check, prove, lint, watch, systems, explain):
+    nostale.add_command(_command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and exit. A user's fault is one line on stderr and 2; ours is a traceback that says so, and 2."""
+    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        code = nostale.main(arguments, prog_name="nostale", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except NostaleError as error:
+        print(f"nostale: {error}", file=sys.stderr)
+    except click.ClickException as error:
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "nostale"
+        print(f"{where}: {error.format_message()}; see {where} --help", file=sys.stderr)
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe has gone: nothing to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        traceback.print_exc()
+        told = " ".join(["nostale", *arguments])
+        print(f"this is a bug in nostale, please report: version {__version__}, command: {told}", file=sys.stderr)
+    return 2

@@ -10,6 +10,7 @@ from nostale.contract.events import Event, Role
 from nostale.contract.interruption import Cause, Interruption, Kind, Work
 from nostale.contract.judge import Evidence, Witness, judge
 from nostale.contract.monitor import Broken, Monitor
+from nostale.contract.page import Page
 from nostale.contract.path import Changed, Path, Step
 from nostale.contract.sources import Requirement, Source
 from nostale.contract.verdict import Holds, Unknown, Verdict, Violated, worst
@@ -37,6 +38,7 @@ __all__ = [
     "NostaleError",
     "NotHere",
     "NotPermitted",
+    "Page",
     "Path",
     "Requirement",
     "Result",

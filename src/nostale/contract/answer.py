@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from nostale.contract.interruption import Interruption
 from nostale.contract.verdict import Verdict, worst
@@ -65,6 +65,8 @@ class Answer:
         breaks: watch only; None elsewhere.
         parts: check only, an answer a target.
         expected: the verdict a demonstration must have; None elsewhere.
+        counted: whether it counts towards the verdict of what it is part of.
+        notes: what a user should know about the run itself, for stderr.
     """
 
     command: str
@@ -75,10 +77,17 @@ class Answer:
     breaks: tuple[Interruption, ...] | None = None
     parts: tuple[Answer, ...] = ()
     expected: str | None = None
-    notes: tuple[str, ...] = field(default=())
+    counted: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """The worst of the results, or of the parts."""
-        words = [result.verdict.word for result in self.results] + [part.verdict for part in self.parts]
+        """The worst of the results and of the parts; of a check, a demonstration counts as kept or not."""
+        words = [result.verdict.word for result in self.results]
+        words += [self._counted_as(part) for part in self.parts if part.counted]
         return worst(words)
+
+    def _counted_as(self, part: Answer) -> str:
+        if self.command != "check" or part.expected is None:
+            return part.verdict
+        return "holds" if part.verdict == part.expected else "violated"

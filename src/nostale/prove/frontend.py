@@ -89,13 +89,13 @@ def _own(owner: object) -> Iterator[tuple[str, object]]:
 def _lay_out(name: str, value: object, world: World) -> None:
     """Give every variable its slot; rows are consecutive, so that an index can reach into them."""
     match value:
-        case Variable(low, high, first, words):
+        case Variable(low, high, first, words, shown):
             if id(value) in world.at:
                 raise BadInput(name, "one variable under two names", remedy="make one for each")
             if not low <= first <= high:
                 raise BadInput(name, f"starts at {first}, outside [{low}, {high}]")
             world.at[id(value)] = len(world.slots)
-            world.slots.append(Slot(name, low, high, first, words))
+            world.slots.append(Slot(name, low, high, first, words, shown))
         case Cells(items) | list(items):
             for index, item in enumerate(items):
                 _lay_out(f"{name}[{index}]", item, world)

@@ -28,6 +28,7 @@ class Variable:
     high: int
     first: int
     words: tuple[str, ...] = ()
+    shown: bool = True
 
 
 @dataclass(slots=True)
@@ -39,16 +40,19 @@ class Cells:
 
 def flag(*, first: bool = False) -> bool:
     """Make a truth value of the state."""
-    return cast(bool, Variable(0, 1, int(first)))
+    return cast(bool, Variable(0, 1, int(first), ("no", "yes")))
 
 
-def upto(high: int, *, first: int = 0, low: int = 0) -> int:
-    """Make an integer of the state in [low, high]; a value outside is the model's error and reported as such."""
-    return cast(int, Variable(low, high, first))
+def upto(high: int, *, first: int = 0, low: int = 0, shown: bool = True) -> int:
+    """Make an integer of the state in [low, high]; a value outside is the model's error and reported as such.
+
+    Where `shown` is False a path does not tell of its changes: bookkeeping that a reader need not follow.
+    """
+    return cast(int, Variable(low, high, first, shown=shown))
 
 
-def one_of(words: type[E], *, first: E | None = None) -> E:
-    """Make a variable that holds a member of an `IntEnum` whose values are consecutive.
+def one_of(words: type[E], *, first: E | None = None, shown: bool = True) -> E:
+    """Make a variable that holds a member of an `IntEnum` whose values are consecutive; `shown` as of `upto`.
 
     Raises:
         BadInput: the values are not consecutive.
@@ -57,7 +61,7 @@ def one_of(words: type[E], *, first: E | None = None) -> E:
     if values != list(range(values[0], values[0] + len(values))):
         raise BadInput(words.__name__, "its values are not consecutive", remedy="number them 0, 1, 2...")
     names = tuple(word.name for word in words)
-    return cast(E, Variable(values[0], values[-1], values[0] if first is None else int(first), names))
+    return cast(E, Variable(values[0], values[-1], values[0] if first is None else int(first), names, shown))
 
 
 T = TypeVar("T")

@@ -13,7 +13,9 @@ Not modelled: page-table changes beneath the code, and speculation that leaves n
 
 from __future__ import annotations
 
-from nostale.prove.language import Component, array, upto, wait
+from enum import IntEnum
+
+from nostale.prove.language import Component, array, one_of, upto, wait
 
 FETCHES = ("independent", "ordered", "line")
 
@@ -22,17 +24,20 @@ class InstructionBytes(Component):
     """One instruction of several bytes, all its versions, and how old a version each CPU may still fetch.
 
     Args:
-        first: the bytes at the start, by value.
-        high: the greatest value of a byte.
+        first: what each byte holds at the start, members of one enum.
         changes: the most stores to it that are told apart.
         cpus: how many CPUs fetch it.
         fetch: one of `FETCHES`.
     """
 
-    def __init__(self, first: tuple[int, ...], high: int, changes: int, cpus: int, fetch: str) -> None:
+    def __init__(self, first: tuple[IntEnum, ...], changes: int, cpus: int, fetch: str) -> None:
         self.first, self.fetch, self.versions = first, fetch, range(changes + 1)
-        self.now = upto(changes)
-        self.byte = [array(changes + 1, lambda held=held: upto(high, first=held)) for held in first]  # type: ignore[misc]
+        self.now = upto(changes, shown=False)
+        self.memory: list[int] = [one_of(type(held), first=held) for held in first]
+        self.byte: list[list[int]] = [
+            array(changes + 1, lambda held=held: one_of(type(held), first=held, shown=False))  # type: ignore[misc]
+            for held in first
+        ]
         self.oldest = array(cpus, lambda: upto(changes))
 
     def change(self, place: int, value: int) -> None:
@@ -40,6 +45,7 @@ class InstructionBytes(Component):
         for index in range(len(self.first)):
             self.byte[index][self.now + 1] = value if place == index else self.byte[index][self.now]
         self.now += 1
+        self.memory[place] = value
 
     def sync(self, cpu: int) -> None:
         """`cpu` executes a serialising instruction: it fetches nothing older than now."""

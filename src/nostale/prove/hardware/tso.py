@@ -8,8 +8,9 @@ Not modelled: loads that are served from the buffer (a model that needs them rea
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import IntEnum
 
-from nostale.prove.language import Component, array, rule, upto, wait
+from nostale.prove.language import Component, array, one_of, rule, upto, wait
 
 
 class StoreBuffer(Component):
@@ -17,16 +18,18 @@ class StoreBuffer(Component):
 
     Args:
         depth: how many stores it holds; a store waits for room.
-        places: how many memory locations there are to store to.
-        high: the greatest value stored.
+        places: the memory locations that are stored to.
+        values: what is stored.
         visible: called with (place, value) when a store reaches memory: the model's own helper.
     """
 
-    def __init__(self, depth: int, places: int, high: int, visible: Callable[[int, int], None]) -> None:
-        self.depth, self.visible = depth, visible
-        self.filled = upto(depth)
-        self.place = array(depth, lambda: upto(places - 1))
-        self.value = array(depth, lambda: upto(high))
+    def __init__(
+        self, depth: int, places: type[IntEnum], values: type[IntEnum], visible: Callable[[int, int], None]
+    ) -> None:
+        self.depth, self.visible, self.no_place, self.no_value = depth, visible, min(places), min(values)
+        self.filled = upto(depth, shown=False)
+        self.place: list[int] = array(depth, lambda: one_of(places, shown=False))
+        self.value: list[int] = array(depth, lambda: one_of(values, shown=False))
 
     def store(self, place: int, value: int) -> None:
         """Put a store into the buffer, waiting for room."""
@@ -47,6 +50,6 @@ class StoreBuffer(Component):
         for slot in range(self.depth - 1):
             self.place[slot] = self.place[slot + 1]
             self.value[slot] = self.value[slot + 1]
-        self.place[self.depth - 1] = 0
-        self.value[self.depth - 1] = 0
+        self.place[self.depth - 1] = self.no_place
+        self.value[self.depth - 1] = self.no_value
         self.filled -= 1

@@ -1,1 +1,32 @@
-"""."""
+"""codegen: instruction bytes that change while CPUs may execute them."""
+
+from nostale.prove import Model
+from nostale.systems.codegen.contract import SYNC_BEFORE_EXECUTE
+from nostale.systems.system import System
+from nostale.watch import TraceMonitor
+
+
+def _models() -> tuple[type[Model], ...]:
+    from nostale.systems.codegen.model import TextPoke
+
+    return (TextPoke,)
+
+
+def _monitors() -> tuple[TraceMonitor, ...]:
+    from nostale.systems.codegen.trace import MONITORS
+
+    return MONITORS
+
+
+SYSTEM = System(
+    name="codegen",
+    title="code generation and live text patching",
+    view="instruction bytes at an address",
+    change="code written, patched, freed, reused",
+    sync="cache maintenance, core sync, INT3 protocol",
+    use="executing it",
+    rely="patch done, buffer reused",
+    contracts=(SYNC_BEFORE_EXECUTE,),
+    models=_models,
+    monitors=_monitors,
+)

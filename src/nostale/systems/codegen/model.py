@@ -28,7 +28,12 @@ from nostale.prove.hardware.ipi import CallFunction
 from nostale.prove.hardware.tso import StoreBuffer
 from nostale.systems.codegen.contract import SYNC_BEFORE_EXECUTE
 
-FIRST, TAIL = 0, 1  # the two parts of the instruction: its first byte, and the rest of it
+
+class Part(IntEnum):
+    """The two parts of the instruction."""
+
+    FIRST = 0  # its first byte, the one that INT3 covers
+    TAIL = 1  # the bytes after it
 
 
 class Byte(IntEnum):
@@ -80,8 +85,8 @@ class TextPoke(Model):
     no_final_sync = variant("the patcher returns without making every CPU synchronise")
 
     def build(self) -> None:
-        self.text = InstructionBytes((Byte.OLD, Byte.OLD), Byte.NEW, 3, self.cpus, self.fetch)
-        self.buffer = StoreBuffer(self.depth, 2, Byte.NEW, self.visible)
+        self.text = InstructionBytes((Byte.OLD, Byte.OLD), 3, self.cpus, self.fetch)
+        self.buffer = StoreBuffer(self.depth, Part, Byte, self.visible)
         self.call = CallFunction(self.cpus)
         self.at = array(self.cpus, lambda: one_of(At))
         self.version = array(self.cpus, lambda: upto(3))
@@ -111,14 +116,14 @@ class TextPoke(Model):
     def patcher(self) -> None:
         if not self.no_int3:
             with atomic("step 1: text_poke() puts INT3 over the first byte"):
-                self.poke(FIRST, Byte.INT3)
+                self.poke(Part.FIRST, Byte.INT3)
             self.sync_every_cpu()
         with atomic("step 2: text_poke() writes the bytes after the first"):
-            self.poke(TAIL, Byte.NEW)
+            self.poke(Part.TAIL, Byte.NEW)
         if not self.no_tail_sync:
             self.sync_every_cpu()
         with atomic("step 3: text_poke() replaces the first byte"):
-            self.poke(FIRST, Byte.NEW)
+            self.poke(Part.FIRST, Byte.NEW)
         if not self.no_final_sync:
             self.sync_every_cpu()
         with atomic("drops the last reference and returns: an INT3 is nobody's from here on"):
@@ -155,12 +160,12 @@ class TextPoke(Model):
     def execute(self, cpu: int) -> None:
         """Fetches the bytes after the first and executes the instruction."""
         wait(self.at[cpu] == At.DECODING)
-        first = self.text.byte[FIRST][self.version[cpu]]
+        first = self.text.byte[Part.FIRST][self.version[cpu]]
         wait(first != Byte.INT3)
         version = choose(self.text.versions)
         self.text.may_fetch(cpu, version)
         self.text.may_follow(self.version[cpu], version)
-        if first == self.text.byte[TAIL][version]:
+        if first == self.text.byte[Part.TAIL][version]:
             self.at[cpu] = At.BOUNDARY
         else:
             self.at[cpu] = At.TORN
@@ -171,7 +176,7 @@ class TextPoke(Model):
     def trap(self, cpu: int) -> None:
         """Traps on INT3: poke_int3_handler() emulates the instruction, while there is a patch to claim it."""
         wait(self.at[cpu] == At.DECODING)
-        wait(self.text.byte[FIRST][self.version[cpu]] == Byte.INT3)
+        wait(self.text.byte[Part.FIRST][self.version[cpu]] == Byte.INT3)
         if self.done:
             self.at[cpu] = At.LOST
             event("execute", cpu=cpu, address=0)
@@ -192,7 +197,7 @@ class TextPoke(Model):
     @sometimes("scene-trap", "a CPU runs into the INT3 while the patch is under way")
     def traps(self) -> bool:
         return any(
-            self.at[cpu] == At.DECODING and self.text.byte[FIRST][self.version[cpu]] == Byte.INT3
+            self.at[cpu] == At.DECODING and self.text.byte[Part.FIRST][self.version[cpu]] == Byte.INT3
             for cpu in range(self.cpus)
         )
 

@@ -1,0 +1,113 @@
+"""What every command shares: output options, rendering, exit codes, notes and progress on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+from nostale.contract import Answer, BadInput
+from nostale.report import to_json, to_text
+
+F = TypeVar("F", bound=Callable[..., Any])
+EXIT = {"holds": 0, "violated": 1, "unknown": 3}
+COULD_NOT_RUN = 2
+
+
+def output_options(function: F) -> F:
+    """Add --format, -o and --color."""
+    formats = click.Choice(["text", "json"])
+    colours = click.Choice(["auto", "always", "never"])
+    function = click.option("--color", type=colours, default="auto", help="Colour in text; NO_COLOR is kept to.")(
+        function
+    )
+    function = click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write there.")(
+        function
+    )
+    return cast(F, click.option("--format", "form", type=formats, default="text", help="Of the result.")(function))
+
+
+def render(answer: Answer, form: str, output: Path | None, color: str) -> int:
+    """Print an answer, or write it to a file, and return the exit code."""
+    for note in _notes(answer):
+        note_to_user(note)
+    if form == "json":
+        text = to_json(answer)
+    else:
+        text = to_text(answer, colour=wants_colour(color, to_file=output is not None))
+    print_or_write(text, output)
+    return EXIT[answer.verdict]
+
+
+def print_or_write(text: str, output: Path | None) -> None:
+    """Write the result to a file if one was named, else to stdout."""
+    if output:
+        write_whole(output, text)
+    else:
+        sys.stdout.write(text)
+
+
+def _notes(answer: Answer) -> Iterator[str]:
+    yield from answer.notes
+    for part in answer.parts:
+        yield from _notes(part)
+
+
+def note_to_user(note: str) -> None:
+    """Say something on stderr that is not part of the result."""
+    print(f"nostale: note: {note}", file=sys.stderr)
+
+
+def wants_colour(color: str, *, to_file: bool) -> bool:
+    """Whether to colour: as asked, else on a terminal unless NO_COLOR or TERM=dumb say no (no-color.org)."""
+    if color != "auto":
+        return color == "always"
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or to_file:
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or sys.stdout.isatty()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all.
+
+    Raises:
+        BadInput: it cannot be written there.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    except OSError as error:
+        raise BadInput(
+            str(path), f"cannot be written: {error.strerror}", remedy="name a place you may write to"
+        ) from None
+    try:
+        os.fchmod(handle, 0o666 & ~_umask())
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[str], None]]:
+    """Show one line of progress on stderr, on a terminal only; yield what updates it."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what) as status:
+        yield lambda text: status.update(f"{what}: {text}")

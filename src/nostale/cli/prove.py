@@ -1,0 +1,85 @@
+"""nostale prove: every interleaving of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nostale.cli.common import note_to_user, output_options, progress, render
+from nostale.cli.models import EVERY_VARIANT, find_model
+from nostale.contract import Answer, BadInput
+from nostale.outside.cache import Cache
+from nostale.outside.cc import find_compiler
+from nostale.prove import Means, Model
+from nostale.prove import prove as prove_model
+
+
+@click.command()
+@click.argument("model")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the model.")
+@click.option("--max-states", type=click.IntRange(1), metavar="N", help="Stop there; the verdict is then unknown.")
+@click.option("--no-cache", is_flag=True, help="Explore even if this exact model was explored before.")
+@output_options
+def prove(
+    model: str,
+    settings: tuple[str, ...],
+    max_states: int | None,
+    no_cache: bool,
+    form: str,
+    output: Path | None,
+    color: str,
+) -> int:
+    """Explore every interleaving of MODEL on modelled hardware.
+
+    \b
+    nostale prove codegen                      live text patching as mainline does it
+    nostale prove codegen:no-tail-sync         one variant: the shortest way it fails
+    nostale prove codegen:all --set cpus=3     every variant
+    nostale prove my.py:MyModel                a model of your own (a .py file is run with your rights)
+    """
+    found, variant = find_model(model)
+    means = _means(max_states, use_cache=not no_cache)
+    given = _settings(settings)
+    if variant == EVERY_VARIANT:
+        answer = _every_variant(found, model, given, means)
+    else:
+        answer = run(found(given, variant), model, means)
+    return render(answer, form, output, color)
+
+
+def run(model: Model, target: str, means: Means) -> Answer:
+    """Prove one model, with progress."""
+    with progress(f"proving {target}") as tell:
+        told = Means(
+            means.compiler,
+            means.cache,
+            means.max_states,
+            lambda states, waiting: tell(f"{states:,} states, {waiting:,} waiting"),
+        )
+        return prove_model(model, target, told)
+
+
+def default_means() -> Means:
+    """Return the compiler if there is one, and the cache."""
+    return _means(None, use_cache=True)
+
+
+def _means(max_states: int | None, *, use_cache: bool) -> Means:
+    return Means(find_compiler(), Cache() if use_cache else None, max_states)
+
+
+def _settings(settings: tuple[str, ...]) -> dict[str, str]:
+    for one in settings:
+        if "=" not in one:
+            raise BadInput(f"--set {one}", "has no value", remedy=f"write --set {one}=VALUE")
+    return dict(one.split("=", 1) for one in settings)
+
+
+def _every_variant(model: type[Model], target: str, settings: dict[str, str], means: Means) -> Answer:
+    base = target.rsplit(":", 1)[0]
+    parts = [run(model(settings, ""), base, means)]
+    parts += [run(model(settings, name), f"{base}:{name}", means) for name in model.variants()]
+    for name, variant in model.variants().items():
+        note_to_user(f"{name}: {variant.about}")
+    return Answer("prove", target, {"variants": len(parts)}, (), parts=tuple(parts))

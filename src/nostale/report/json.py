@@ -1,0 +1,107 @@
+"""An answer as JSON, by schema/result.schema.json: keys sorted, times in ns, the same bytes for the same answer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from nostale.contract import Answer, Cause, Holds, Interruption, Result, Step, Unknown, Violated
+
+Object = dict[str, Any]
+
+
+def to_json(answer: Answer) -> str:
+    """Return the whole answer as one JSON object, with a final line break."""
+    return json.dumps(_answer(answer), sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+
+
+def _answer(answer: Answer) -> Object:
+    made: Object = {
+        "schema": 1,
+        "command": answer.command,
+        "target": answer.target,
+        "verdict": answer.verdict,
+        "coverage": dict(answer.coverage),
+        "results": [_result(result) for result in answer.results],
+    }
+    if answer.search:
+        search = answer.search
+        made |= {
+            "states": search.states,
+            "transitions": search.transitions,
+            "depth": search.depth,
+            "complete": search.complete,
+        }
+    if answer.breaks is not None:
+        made["breaks"] = [_interruption(one) for one in answer.breaks]
+    if answer.parts:
+        made["parts"] = [_answer(part) for part in answer.parts]
+    if answer.expected:
+        made["expected"] = answer.expected
+    return made
+
+
+def _result(result: Result) -> Object:
+    verdict = result.verdict
+    made: Object = {
+        "id": result.id,
+        "system": result.system,
+        "verdict": verdict.word,
+        "title": result.title,
+        "why": result.why,
+        "requirements": list(result.requirements),
+        "assumptions": list(verdict.assumptions),
+        "path": [],
+    }
+    if result.remedy:
+        made["remedy"] = result.remedy
+    match verdict:
+        case Holds():
+            made["bounds"] = list(verdict.bounds)
+        case Violated():
+            made["path"] = [_step(step) for step in verdict.path]
+            if verdict.of:
+                made["of"] = str(verdict.of)
+        case Unknown():
+            made["path"] = [_step(step) for step in verdict.path]
+            made |= {"unknown": verdict.why, "missing": list(verdict.missing)}
+    return made
+
+
+def _step(step: Step) -> Object:
+    made: Object = {"observer": step.observer, "place": step.place, "what": step.what}
+    for name in ("why", "callee", "source", "time_ns"):
+        value = getattr(step, name)
+        if value not in ("", None):
+            made[name] = value
+    if step.changed:
+        made["changed"] = [{"var": c.var, "old": c.old, "new": c.new} for c in step.changed]
+    return made
+
+
+def _interruption(one: Interruption) -> Object:
+    return {
+        "cpu": one.cpu,
+        "start_ns": one.start_ns,
+        "duration_ns": one.duration_ns,
+        "kind": str(one.kind),
+        "cause": _cause(one.cause),
+        "remedy": one.remedy,
+        "task": one.task,
+        "pid": one.pid,
+    }
+
+
+def _cause(cause: Cause) -> Object:
+    made: Object = {
+        "kind": str(cause.kind),
+        "cpu": cause.cpu,
+        "task": cause.task,
+        "pid": cause.pid,
+        "function": cause.function,
+        "syscall": cause.syscall,
+        "stack": list(cause.stack),
+    }
+    if cause.looked_at:
+        made["looked_at"] = cause.looked_at
+    return made

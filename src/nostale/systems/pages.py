@@ -1,0 +1,121 @@
+"""Everything that can be explained, as pages: systems, contracts, rules, models, requirements and words for breaks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+from nostale.contract import Contract, Page, Requirement
+from nostale.lint import Rule
+from nostale.prove import Model
+from nostale.systems.catalogue import SYSTEMS
+from nostale.systems.system import System
+
+
+def pages() -> Iterator[Page]:
+    """Yield every page; ids are unique."""
+    for system in SYSTEMS:
+        yield system_page(system)
+        for contract in system.contracts:
+            yield _contract_page(system, contract)
+        for model in system.models():
+            yield _model_page(model)
+        for requirement in system.requirements():
+            yield _requirement_page(system, requirement)
+
+
+def checked_by(system: System) -> dict[str, list[str]]:
+    """Return, for each requirement that something checks, what checks it."""
+    checks: dict[str, list[str]] = {}
+    for contract in system.contracts:
+        for requirement in contract.requirements:
+            checks.setdefault(requirement, []).extend(f"{contract.id} by {one}" for one in engines(system, contract))
+    return checks
+
+
+def engines(system: System, contract: Contract) -> list[str]:
+    """Return what this contract is bound in."""
+    found = [
+        f"prove ({model.__name__})"
+        for model in system.models()
+        if any(bind.binding.contract is contract for bind in model().contracts())
+    ]
+    found += ["lint" for rule in system.rules() if rule.contract is contract]
+    found += ["watch" for monitor in system.monitors() if monitor.binding.contract is contract]
+    return found
+
+
+def system_page(system: System) -> Page:
+    """Return the page of one system."""
+    contracts = "\n".join(
+        f"{one.id}: {one.title} ({', '.join(engines(system, one)) or 'not checked yet'})" for one in system.contracts
+    )
+    checks = checked_by(system)
+    rows = [f"{one.id:6} {'checked' if one.id in checks else 'not yet'}  {one.text}" for one in system.requirements()]
+    return Page(
+        system.name,
+        system.title,
+        (
+            ("The observer's view", system.view),
+            ("Change, which makes it stale", system.change),
+            ("Sync, which makes it fresh", system.sync),
+            ("Use, by the observer", system.use),
+            ("Rely, by who changed it", system.rely),
+            ("Contracts", contracts or "none yet"),
+            ("Requirements of its source thread", "\n".join(rows)),
+        ),
+    )
+
+
+def _contract_page(system: System, contract: Contract) -> Page:
+    rules = [rule for rule in system.rules() if rule.contract is contract]
+    events = "\n".join(
+        f"{one.name} ({one.role}, of {', '.join(one.keys) or 'everything'}): {one.what}" for one in contract.events
+    )
+    return Page(
+        contract.id,
+        contract.title,
+        (
+            ("Why it is bad to break it", contract.why),
+            *(section for rule in rules for section in _rule_sections(rule)),
+            ("Events", events),
+            ("Checked by", "\n".join(engines(system, contract)) or "nothing yet"),
+            ("Remedy", contract.remedy),
+            ("Source", "\n".join(source.text for source in contract.sources)),
+            ("Requirements", ", ".join(contract.requirements)),
+        ),
+    )
+
+
+def _rule_sections(rule: Rule) -> tuple[tuple[str, str], ...]:
+    return ("What lint does", rule.what), ("Example", rule.example)
+
+
+def _model_page(model: type[Model]) -> Page:
+    variants = "\n".join(f"{name}: {one.about} (expected: {one.expect})" for name, one in model.variants().items())
+    parameters = "\n".join(f"{name} = {one.default}: {one.about}" for name, one in model.parameters().items())
+    return Page(
+        model.__name__,
+        model.title,
+        (
+            ("What it models", inspect.getdoc(model) or ""),
+            ("Parameters, by --set", parameters),
+            ("Variants", variants),
+            ("Not modelled", model.not_modelled),
+            ("Written in", f"{inspect.getmodule(model).__name__}" if inspect.getmodule(model) else ""),  # type: ignore[union-attr]
+        ),
+    )
+
+
+def _requirement_page(system: System, requirement: Requirement) -> Page:
+    checks = checked_by(system).get(requirement.id, [])
+    return Page(
+        requirement.id,
+        f"a requirement of {system.name}",
+        (
+            ("What it says", requirement.text),
+            ("Checkable by", requirement.kind),
+            ("Checked by", "\n".join(checks) or "nothing yet"),
+            ("Source", "the source thread of this system; numbered in nostale's own list"),
+        ),
+    )

@@ -1,0 +1,46 @@
+"""What a system of the five is: the observer's view, what changes it, and who checks it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+
+from nostale.contract import Contract, Requirement
+from nostale.lint import Rule
+from nostale.prove import Model
+from nostale.watch import TraceMonitor
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One of the five.
+
+    Args:
+        name: `isolation`, `entry`, `lazytlb`, `accel` or `codegen`.
+        title: what it is, in a line.
+        view: what the observer keeps.
+        change, sync, use, rely: the rule in this system's words.
+        contracts: what must hold, as far as it is stated yet.
+        models: its models, the main one first; loaded when asked for, since most commands need one engine.
+        rules: its rules for images.
+        monitors: its monitors for traces.
+    """
+
+    name: str
+    title: str
+    view: str
+    change: str
+    sync: str
+    use: str
+    rely: str
+    contracts: tuple[Contract, ...] = ()
+    models: Callable[[], tuple[type[Model], ...]] = tuple
+    rules: Callable[[], tuple[Rule, ...]] = tuple
+    monitors: Callable[[], tuple[TraceMonitor, ...]] = tuple
+
+    def requirements(self) -> tuple[Requirement, ...]:
+        """Return the demands, hazards and objections of its source thread, in their order."""
+        text = files(f"nostale.systems.{self.name}").joinpath("requirements.toml").read_text()
+        return tuple(Requirement(id, row["text"], row["checkable"]) for id, row in tomllib.loads(text).items())
