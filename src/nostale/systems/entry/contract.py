@@ -1,0 +1,74 @@
+"""What kernel entry must keep to: no instrumentable code before the context is established, and no range left open."""
+
+from __future__ import annotations
+
+from nostale.contract import Automaton, Contract, Event, Role, Source, depth_automaton
+
+DEPTH_LIMIT = 8  # ranges nest two or three deep where a helper with its own range is inlined into another
+
+_CONTEXT = ("context",)
+_BEGIN = "instrumentation_begin(): the context is established, instrumentable code may run from here"
+_END = "instrumentation_end(): from here the context is being taken down, instrumentable code may not run"
+_SOURCES = (
+    Source("Documentation/core-api/entry.rst, 'Non-instrumentable code - noinstr', v6.12"),
+    Source("include/linux/instrumentation.h, v6.12"),
+    Source("tools/objtool/check.c, validate_call(), validate_return(), v6.12"),
+    Source("x86 entry rework, pull request, Thomas Gleixner, 12 June 2020"),
+)
+
+
+def _with_entry(automaton: Automaton, event: str) -> Automaton:
+    """Let every entry of the kernel begin anew at depth zero, whatever was open before it."""
+    edges = {**automaton.edges, **{(state, event): automaton.initial for state in automaton.states}}
+    events = tuple(sorted({*automaton.events, event}))
+    return Automaton(automaton.name, automaton.states, events, edges, automaton.final)
+
+
+NOINSTR_ESCAPE = Contract(
+    id="entry.noinstr-escape",
+    title="noinstr code runs instrumentable code only inside an annotated range",
+    why="An exception, interrupt, NMI or system call interrupts everything the kernel knows about its own context: RCU "
+    "may not be watching, CR3 and GS may be the user's, lockdep is out of step. A tracer, probe or sanitizer that runs "
+    "then acts on that stale view.",
+    remedy="Put instrumentation_begin() and instrumentation_end() around it once the context is established, or make "
+    "the callee noinstr or __always_inline.",
+    keys=_CONTEXT,
+    observer="context",
+    events=(
+        Event("enter", Role.CHANGE, _CONTEXT, "the kernel is entered: nothing is known of its context"),
+        Event("begin", Role.SYNC, _CONTEXT, _BEGIN),
+        Event("end", Role.CHANGE, _CONTEXT, _END),
+        Event("escape", Role.USE, _CONTEXT, "control goes to instrumentable code"),
+    ),
+    requirements=("EN-1", "EN-2", "EN-3", "EN-16", "EN-17"),
+    sources=_SOURCES,
+    automaton=_with_entry(
+        depth_automaton(
+            "noinstr_escape", enter="begin", leave="end", needs_inside="escape", needs_outside=None, limit=DEPTH_LIMIT
+        ),
+        "enter",
+    ),
+)
+
+NOINSTR_UNBALANCED = Contract(
+    id="entry.noinstr-unbalanced",
+    title="noinstr code never returns with instrumentation still enabled",
+    why="The caller goes on as protected code and takes its context down, while the annotation still claims that "
+    "instrumentable code may run: the range has no end, and no check that follows means anything.",
+    remedy="End the range on every path that leaves: instrumentation_end() before each return, and no tail call inside "
+    "a range.",
+    keys=_CONTEXT,
+    observer="context",
+    events=(
+        Event("begin", Role.CHANGE, _CONTEXT, _BEGIN),
+        Event("end", Role.SYNC, _CONTEXT, _END),
+        Event("return", Role.RELY, _CONTEXT, "control returns to protected code, which relies on the range's end"),
+    ),
+    requirements=("EN-1", "EN-3"),
+    sources=_SOURCES,
+    automaton=depth_automaton(
+        "noinstr_unbalanced", enter="begin", leave="end", needs_inside=None, needs_outside="return", limit=DEPTH_LIMIT
+    ),
+)
+
+CONTRACTS = (NOINSTR_ESCAPE, NOINSTR_UNBALANCED)
