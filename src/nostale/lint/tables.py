@@ -144,7 +144,7 @@ def _jump_labels(image: Image) -> dict[int, tuple[int, str]]:
         for address, _ in records(image, section, JUMP_TABLE_FORM):
             code, target, key = image.pointed(address), image.pointed(address + 4), image.reference(address + 8)
             if code is not None and target is not None:
-            found[code] = (target, _key_name(image, key) if key else "?")
+                found[code] = (target, _key_name(image, key) if key else "?")
     return found
 
 
