@@ -1,1 +1,24 @@
-"""."""
+"""lint: every path of a kernel binary.
+
+`load_image` reads an image, `lint` runs rules over it, a `Rule` binds a contract to instructions. Everything else here
+is how, not what.
+"""
+
+from nostale.lint.engine import lint
+from nostale.lint.image import Class, Image, build_image, load_image
+from nostale.lint.rule import Occurrence, Rule
+from nostale.lint.targets import How, Target, Transfer, Via
+
+__all__ = [
+    "Class",
+    "How",
+    "Image",
+    "Occurrence",
+    "Rule",
+    "Target",
+    "Transfer",
+    "Via",
+    "build_image",
+    "lint",
+    "load_image",
+]

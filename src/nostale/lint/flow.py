@@ -1,0 +1,280 @@
+"""Control flow of an image, one instruction at a time: where each may go next, and which transfers leave.
+
+The edges are those of every kernel that this image may turn into: each alternative and its original, both arms of each
+jump label, the fixup of each instruction that may fault.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from nostale.lint.image import Class, Image
+from nostale.lint.noreturn import NoReturn
+from nostale.lint.switch import switch_targets
+from nostale.lint.symbols import Symbol
+from nostale.lint.tables import Group, Tables, read_tables
+from nostale.lint.targets import INDIRECT_THUNKS, RETURN_THUNK, TRAMPOLINE, How, Target, Targets, Transfer, Via, pointer
+from nostale.outside.x86 import Instruction, Kind
+
+_ENDBR_BYTES = 4
+_PUSHES_BYTES = 48  # what iret to the next instruction needs: five pushes and the loads before them
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A way on: where to, what made it so ("" for the plain next one), and whether it enters another section."""
+
+    to: int
+    why: str = ""
+    leaves: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One instruction in the flow of control. `stuck` says why nothing follows where something should."""
+
+    address: int
+    kind: Kind
+    edges: tuple[Edge, ...]
+    transfer: Transfer | None = None
+    stuck: str = ""
+
+
+@dataclass(slots=True)
+class Flow:
+    """The control flow of one image, found as it is asked for."""
+
+    image: Image
+    tables: Tables = field(init=False)
+    _targets: Targets = field(init=False)
+    _noreturn: NoReturn = field(init=False)
+    _replaced_starts: list[int] = field(init=False)
+    _hinted: frozenset[int] = field(init=False)
+    _sites: dict[int, Site] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.tables = read_tables(self.image)
+        self._targets = Targets(self.image)
+        self._noreturn = NoReturn(self.image, self._targets)
+        self._replaced_starts = [start for start, _, _ in self.tables.replaced]
+        self._hinted = frozenset(self.tables.hints)
+
+    def site(self, address: int) -> Site:
+        """Return the instruction at `address`, how control goes on and what leaves."""
+        found = self._sites.get(address)
+        if found is None:
+            found = self._sites[address] = self._look(address)
+        return found
+
+    def arrive(self, address: int, why: str = "") -> Iterator[Edge]:
+        """Yield the ways to begin at a place: itself and each alternative that may stand there."""
+        if address not in self.tables.alternatives:
+            yield Edge(address, why)
+            return
+        prefix = f"{why}; " if why else ""
+        waiting, met = [(address, why)], {address}
+        for place, reason in waiting:  # grows where an alternative is nothing and another one follows it directly
+            group = self.tables.alternatives.get(place)
+            if group is None or group.end <= place:
+                yield Edge(place, reason)
+                continue
+            if not group.always_replaced:
+                yield Edge(place, reason)
+            for one in group.replacements:
+                chosen = f"{prefix}alternative for CPU feature {one.feature >> 5}*32+{one.feature & 31}"
+                if one.end > one.start:
+                    yield Edge(one.start, chosen)
+                elif group.end not in met:
+                    met.add(group.end)
+                    waiting.append((group.end, f"{chosen} (nothing)"))
+
+    def home(self, address: int) -> int:
+        """Return the place that stands for `address` in its function: of replacement code, the original."""
+        group = self._group_of(address)
+        return group.start if group else address
+
+    def function(self, address: int) -> Symbol | None:
+        """Return the function that `address` belongs to; of a split-off cold part, the part."""
+        return self.image.symbols.functions.containing(self.home(address))
+
+    def _look(self, address: int) -> Site:
+        one = self.image.instruction(address)
+        if one is None:
+            return Site(address, Kind.INVALID, (), stuck="runs off the end of its section")
+        kind = one[2]
+        if kind is Kind.INVALID:
+            return Site(address, kind, (), stuck="does not decode")
+        if address in self.tables.jump_labels:
+            return self._jump_label(one)
+        if kind is Kind.NEXT or kind is Kind.PAD:
+            edges, stuck = self._next(one)
+            return Site(address, kind, (*edges, *self._faults(one)), stuck=stuck)
+        return _FORMS[kind](self, one)
+
+    # One instruction of each kind.
+
+    def _jump_label(self, one: Instruction) -> Site:
+        target, key = self.tables.jump_labels[one[0]]
+        edges, stuck = self._next(one, f"static branch on {key} falls through")
+        return Site(one[0], one[2], (*edges, *self.arrive(target, f"static branch on {key} jumps")), stuck=stuck)
+
+    def _branch(self, one: Instruction) -> Site:
+        edges, stuck = self._next(one, "branch not taken")
+        taken = self._jumped(one, "branch taken")
+        return Site(one[0], one[2], (*edges, *taken.edges), taken.transfer, stuck)
+
+    def _jump(self, one: Instruction) -> Site:
+        return self._jumped(one, "jump")
+
+    def _jumped(self, one: Instruction, why: str) -> Site:
+        """Tell a jump within the function from a tail call, a return through the thunk and an indirect jump."""
+        address, _, kind, _ = one
+        target = self._targets.near(one)
+        if target.name == RETURN_THUNK:
+            return Site(address, kind, (), Transfer(How.RETURN, Via.DIRECT, ""))
+        if target.name.startswith(INDIRECT_THUNKS):
+            return Site(address, kind, (), pointer(How.TAIL))
+        if target.name.startswith(TRAMPOLINE):
+            return Site(address, kind, (), self._targets.static_call(target.name.removeprefix(TRAMPOLINE), How.TAIL))
+        if target.address is None or self._is_tail(address, target):
+            return Site(address, kind, (), self._direct(How.TAIL, target))
+        to = target.address
+        group = self._group_of(address)
+        if group is not None and any(part.end == to and part.start <= address for part in group.replacements):
+            return Site(address, kind, tuple(self.arrive(group.end, why)))
+        crossing = self._crosses(address, to)
+        edges = tuple(Edge(edge.to, edge.why, crossing) for edge in self.arrive(to, why))
+        return Site(address, kind, edges, self._direct(How.JUMP, target) if crossing else None)
+
+    def _jump_indirect(self, one: Instruction) -> Site:
+        function = self.function(one[0])
+        targets = switch_targets(self.image, one, function) if function else ()
+        if targets:
+            edges = [edge for target in targets for edge in self.arrive(target, "switch")]
+            return Site(one[0], one[2], tuple(edges))
+        return Site(one[0], one[2], (), self._targets.slot(one, How.TAIL))
+
+    def _call(self, one: Instruction) -> Site:
+        address, _, kind, _ = one
+        target = self._targets.near(one)
+        if target.name.startswith(TRAMPOLINE):
+            transfer = self._targets.static_call(target.name.removeprefix(TRAMPOLINE), How.CALL)
+        elif target.name.startswith(INDIRECT_THUNKS):
+            transfer = pointer(How.CALL)
+        elif target.address is not None and self._is_inner(address, target.address):
+            edges, stuck = self._next(one)
+            return Site(address, kind, (*edges, *self.arrive(target.address, "call within the function")), stuck=stuck)
+        else:
+            transfer = self._direct(How.CALL, target)
+        return self._after_call(one, transfer)
+
+    def _call_indirect(self, one: Instruction) -> Site:
+        return self._after_call(one, self._targets.slot(one, How.CALL))
+
+    def _after_call(self, one: Instruction, transfer: Transfer) -> Site:
+        edges, stuck = self._next(one) if transfer.returns else ((), "")
+        if stuck and not any(target.address is not None for target in transfer.targets):
+            stuck = ""  # the last instruction of a function: the compiler knew that the callee does not return
+        return Site(one[0], one[2], (*edges, *self._faults(one)), transfer, stuck)
+
+    def _return(self, one: Instruction) -> Site:
+        return Site(one[0], one[2], (), Transfer(How.RETURN, Via.DIRECT, ""))
+
+    def _resume(self, one: Instruction) -> Site:
+        # iret to the next instruction, to serialise: sync_core(), arch/x86/include/asm/sync_core.h.
+        if self._returns_to_next(one):
+            edges, stuck = self._next(one, "iret to the next instruction")
+            return Site(one[0], one[2], (*edges, *self._faults(one)), stuck=stuck)
+        return Site(one[0], one[2], self._faults(one), Transfer(How.RESUME, Via.DIRECT, ""))
+
+    def _stop(self, one: Instruction) -> Site:
+        if one[0] + one[1] in self.tables.reachable:
+            edges, stuck = self._next(one, "the trap comes back")
+            return Site(one[0], one[2], edges, stuck=stuck)
+        return Site(one[0], one[2], ())
+
+    # What they have in common.
+
+    def _next(self, one: Instruction, why: str = "") -> tuple[tuple[Edge, ...], str]:
+        """Return the edges to the following instruction, or why there is none."""
+        address, length = one[0], one[1]
+        following = address + length
+        group = self._group_of(address)
+        if group is not None and any(part.end == following and part.start <= address for part in group.replacements):
+            return tuple(self.arrive(group.end, why)), ""
+        if group is None:
+            function = self.image.symbols.functions.containing(address)
+            if function is not None and following >= function.end and not self._inside(following, function):
+                return (), f"runs off the end of {function.name}"
+        return tuple(self.arrive(following, why)), ""
+
+    def _inside(self, address: int, function: Symbol) -> bool:
+        other = self.image.symbols.functions.containing(address)
+        return other is not None and _parent(other) == _parent(function)
+
+    def _returns_to_next(self, one: Instruction) -> bool:
+        """Return whether an iret goes on at the next instruction: its address was pushed, or an unwind hint says so."""
+        following, function = one[0] + one[1], self.function(one[0])
+        if function is None or function.address is None:
+            return False
+        if following in self._hinted:
+            return True
+        start = max(function.address, one[0] - _PUSHES_BYTES)
+        return any(reference.address == following for reference in self.image.references(start, one[0]))
+
+    def _faults(self, one: Instruction) -> tuple[Edge, ...]:
+        fixups = self.tables.fixups.get(one[0], ())
+        return tuple(edge for fixup in fixups for edge in self.arrive(fixup, "it faults and goes on at its fixup"))
+
+    def _direct(self, how: How, target: Target) -> Transfer:
+        returns = how is How.JUMP or not self._noreturn.never(target)
+        return Transfer(how, Via.DIRECT, target.name, (target,), returns=returns)
+
+    def _is_tail(self, address: int, target: Target) -> bool:
+        """A jump to the start of another function is a tail call; into the middle of one, or to a label, it is not."""
+        assert target.address is not None
+        functions = self.image.symbols.functions
+        callee = functions.containing(target.address)
+        if callee is None or callee.address is None:
+            return False
+        skipped = target.address - callee.address
+        if skipped not in (0, _ENDBR_BYTES) or (skipped and self.image.read(callee.address, 4) != b"\xf3\x0f\x1e\xfa"):
+            return False
+        own = self.image.symbols.containing(self.home(address))
+        return own is None or _parent(own) != _parent(callee)
+
+    def _is_inner(self, address: int, to: int) -> bool:
+        """A call that stays in its function: it builds a return address, or runs a piece of it twice."""
+        if address in self.tables.inner_calls:
+            return True
+        return self.image.symbols.starting(to) is None and self.function(address) == self.function(to)
+
+    def _crosses(self, address: int, to: int) -> bool:
+        source, target = self.image.section_at(address), self.image.section_at(to)
+        return source != target and target is not None and target.kind is not Class.ALTERNATIVE
+
+    def _group_of(self, address: int) -> Group | None:
+        at = bisect_right(self._replaced_starts, address) - 1
+        if at < 0:
+            return None
+        _, end, start = self.tables.replaced[at]
+        return self.tables.alternatives[start] if address < end else None
+
+
+def _parent(symbol: Symbol) -> str:
+    """Name the function that a compiler's split-off part belongs to; `foo.cold` is of `foo`."""
+    return symbol.name.split(".cold")[0]
+
+
+_FORMS = {
+    Kind.JUMP: Flow._jump,
+    Kind.BRANCH: Flow._branch,
+    Kind.JUMP_INDIRECT: Flow._jump_indirect,
+    Kind.CALL: Flow._call,
+    Kind.CALL_INDIRECT: Flow._call_indirect,
+    Kind.RETURN: Flow._return,
+    Kind.RESUME: Flow._resume,
+    Kind.STOP: Flow._stop,
+}

@@ -1,0 +1,292 @@
+"""A kernel image as a walk needs it: code by address, symbols, relocations and the tables that say what may change.
+
+A relocatable object has no addresses; each of its sections gets a range of its own in one flat space, so that a place
+is one number here. Linked images, when they come, keep the addresses they have.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from nostale.contract import BadInput
+from nostale.lint.symbols import FUNC, NOTYPE, OBJECT, Symbol, SymbolTable
+from nostale.outside import elf, x86
+
+_PAGE = 4096
+_ODD_BYTES = 256  # decoded at once from a place that a linear sweep did not come to
+_KINDS = {elf.SYMBOL_NOTYPE: NOTYPE, elf.SYMBOL_OBJECT: OBJECT, elf.SYMBOL_FUNC: FUNC, elf.SYMBOL_SECTION: "section"}
+_BINDS = {elf.BIND_LOCAL: "local", elf.BIND_GLOBAL: "global", elf.BIND_WEAK: "weak"}
+# How many bytes a relocation writes and whether the place is subtracted (R_X86_64_*, System V ABI, table 4.9).
+RELOCATION_ABSOLUTE = {1: 8, 10: 4, 11: 4}
+RELOCATION_RELATIVE = {2: 4, 4: 4, 24: 8}
+
+
+class Class(StrEnum):
+    """What a section is for, by its name."""
+
+    NOINSTR = "noinstr"  # .noinstr.text
+    ENTRY = "entry"  # .entry.text
+    CPUIDLE = "cpuidle"  # .cpuidle.text
+    THUNK = "thunk"  # .text..__x86.*, the return and indirect branch thunks
+    ALTERNATIVE = "alternative"  # replacement code and the tests that run until it is in place
+    STATIC_CALL = "static-call"  # trampolines
+    TEXT = "text"  # all other code: may be traced, probed and patched
+    DATA = "data"
+
+
+_CLASSES = {
+    ".noinstr.text": Class.NOINSTR,
+    ".entry.text": Class.ENTRY,
+    ".cpuidle.text": Class.CPUIDLE,
+    ".altinstr_replacement": Class.ALTERNATIVE,
+    ".altinstr_aux": Class.ALTERNATIVE,
+    ".static_call.text": Class.STATIC_CALL,
+}
+
+
+def class_of_section(name: str, *, executable: bool) -> Class:
+    """Tell what a section is for; kernel/include/asm-generic/vmlinux.lds.h and tools/objtool/check.c, v6.12."""
+    if not executable:
+        return Class.DATA
+    if name.startswith(".text..__x86."):
+        return Class.THUNK
+    return _CLASSES.get(name, Class.TEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One section at its place in the flat space."""
+
+    name: str
+    kind: Class
+    start: int
+    end: int
+    writable: bool
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A relocation: the place that is filled in, and with what."""
+
+    at: int
+    symbol: Symbol
+    addend: int
+    type: int
+
+    @property
+    def relative(self) -> bool:
+        """Whether what is filled in is a distance from the place."""
+        return self.type in RELOCATION_RELATIVE
+
+    @property
+    def address(self) -> int | None:
+        """Symbol and addend as an address, None where the image does not define the symbol."""
+        return None if self.symbol.address is None else self.symbol.address + self.addend
+
+
+@dataclass(slots=True)
+class Image:
+    """One loaded image.
+
+    Args:
+        where: the file, as the user named it.
+        sections: in file order, those that stay in memory and the tables beside them.
+        symbols: every symbol, by flat address.
+    """
+
+    where: str
+    sections: tuple[Section, ...]
+    symbols: SymbolTable
+    _elf: elf.Elf
+    _starts: list[int] = field(init=False)
+    _references: dict[int, tuple[list[int], list[tuple[int, int, int, int]]]] = field(default_factory=dict)
+    _code: dict[int, x86.Instruction] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._starts = [section.start for section in self.sections]
+
+    def section_at(self, address: int) -> Section | None:
+        """Return the section that `address` lies in."""
+        at = bisect_right(self._starts, address) - 1
+        if at < 0 or address >= self.sections[at].end:
+            return None
+        return self.sections[at]
+
+    def section_named(self, name: str) -> Section | None:
+        """Return the first section of that name."""
+        return next((section for section in self.sections if section.name == name), None)
+
+    def class_at(self, address: int) -> Class | None:
+        """Return what the code or data at `address` is for."""
+        section = self.section_at(address)
+        return section.kind if section else None
+
+    def content(self, section: Section) -> memoryview:
+        """Return a section's bytes, relocations not applied."""
+        return self._elf.content(self._elf.sections[section.index])
+
+    def read(self, address: int, size_bytes: int) -> bytes:
+        """Return bytes at a place, fewer at the end of the section."""
+        section = self.section_at(address)
+        if section is None:
+            return b""
+        offset = address - section.start
+        return bytes(self.content(section)[offset : offset + size_bytes])
+
+    def signed(self, address: int, size_bytes: int) -> int:
+        """Return the little-endian signed number at a place, 0 beyond the end of the section."""
+        return int.from_bytes(self.read(address, size_bytes), "little", signed=True)
+
+    def place(self, address: int) -> str:
+        """Name a place as objtool does: the containing symbol and the distance in hexadecimal."""
+        symbol = self.symbols.containing(address)
+        if symbol is not None and symbol.address is not None:
+            return f"{symbol.name}+{address - symbol.address:#x}"
+        section = self.section_at(address)
+        return f"{section.name}+{address - section.start:#x}" if section else f"{address:#x}"
+
+    def name(self, address: int) -> str:
+        """Name what starts at a place: a symbol, else the place itself."""
+        symbol = self.symbols.starting(address)
+        return symbol.name if symbol else self.place(address)
+
+    def references(self, start: int, end: int) -> Iterator[Reference]:
+        """Yield the relocations of [start, end), by place."""
+        section = self.section_at(start)
+        if section is None:
+            return
+        offsets, rows = self._rows(section.index)
+        at = bisect_left(offsets, start - section.start)
+        limit = end - section.start
+        while at < len(offsets) and offsets[at] < limit:
+            offset, kind, symbol, addend = rows[at]
+            yield Reference(section.start + offset, self.symbols.symbols[symbol], addend, kind)
+            at += 1
+
+    def reference(self, address: int) -> Reference | None:
+        """Return the relocation of exactly this place."""
+        return next(self.references(address, address + 1), None)
+
+    def pointed(self, address: int) -> int | None:
+        """Return what a table's field at `address` points to, by relocation or as a distance; None where undefined."""
+        reference = self.reference(address)
+        if reference is not None:
+            return reference.address
+        distance = self.signed(address, 4)
+        return address + distance if distance else None
+
+    def instruction(self, address: int) -> x86.Instruction | None:
+        """Return the instruction at a place, None outside of code. Decoded in bulk when first asked for."""
+        found = self._code.get(address)
+        if found is not None:
+            return found
+        section = self.section_at(address)
+        if section is None or section.kind is Class.DATA:
+            return None
+        start, end = self._extent(section, address)
+        for one in x86.decode(self.content(section)[start - section.start : end - section.start], start):
+            self._code.setdefault(one[0], one)
+        return self._code.get(address)
+
+    def decoded(self, start: int, end: int) -> list[x86.Instruction]:
+        """Return the instructions of [start, end) one after the other, as a linear sweep finds them."""
+        found = []
+        while start < end and (one := self.instruction(start)) is not None:
+            found.append(one)
+            start += one[1]
+        return found
+
+    @property
+    def decoded_count(self) -> int:
+        """How many instructions have been decoded so far."""
+        return len(self._code)
+
+    def _extent(self, section: Section, address: int) -> tuple[int, int]:
+        """Choose what to decode at once: all of a small special section, one function of the rest."""
+        if section.kind is not Class.TEXT and section.start not in self._code:
+            return section.start, section.end
+        function = self.symbols.functions.containing(address)
+        if function is not None and function.address is not None and function.address not in self._code:
+            return function.address, min(function.end, section.end)
+        # A jump into the middle of an instruction, or code without a symbol.
+        return address, min(section.end, address + _ODD_BYTES)
+
+    def _rows(self, index: int) -> tuple[list[int], list[tuple[int, int, int, int]]]:
+        if index not in self._references:
+            table = self._elf.relocations.get(index)
+            rows = sorted(table.tolist()) if table is not None else []
+            self._references[index] = ([row[0] for row in rows], rows)
+        return self._references[index]
+
+
+def load_image(path: str | Path) -> Image:
+    """Read a relocatable x86-64 kernel object: vmlinux.o, an .o or a .ko, plain or packed by xz or zstd.
+
+    Raises:
+        BadInput: unreadable, damaged, of another machine, or linked.
+    """
+    return build_image(elf.read_elf(Path(path)))
+
+
+def build_image(file: elf.Elf) -> Image:
+    """Lay the sections of a checked file out in the flat space and name its symbols.
+
+    Raises:
+        BadInput: of another machine, or linked.
+    """
+    if file.machine != elf.MACHINE_X86_64:
+        machine = elf.MACHINE_NAMES.get(file.machine, f"machine {file.machine}")
+        raise BadInput(file.where, f"an image for {machine}", remedy="only x86-64 images are read so far")
+    if file.type != elf.TYPE_RELOCATABLE:
+        form = elf.TYPE_NAMES.get(file.type, f"file of type {file.type}")
+        raise BadInput(
+            file.where,
+            f"a {form}, not a relocatable object",
+            remedy="give vmlinux.o, an .o or a .ko: the build's object still has its annotations",
+        )
+    sections, starts, at = [], {}, 1 << 20
+    for section in file.sections:
+        if section.type == 0 or not (section.flags & elf.FLAG_ALLOC or section.name.startswith(".discard.")):
+            continue
+        starts[section.index] = at
+        kind = class_of_section(section.name, executable=section.executable)
+        end = at + section.size_bytes
+        sections.append(Section(section.name, kind, at, end, section.writable, section.index))
+        at = (end + 2 * _PAGE) // _PAGE * _PAGE  # a gap, so that the end of one is not the start of the next
+    return Image(file.where, tuple(sections), SymbolTable(_symbols(file, starts)), file)
+
+
+def _symbols(file: elf.Elf, starts: dict[int, int]) -> list[Symbol]:
+    found = []
+    for index, (row, name) in enumerate(zip(file.symbols.tolist(), file.symbol_names())):
+        _, info, _, section, value, size = row
+        start = starts.get(section)
+        address = None if start is None else start + value
+        kind, bind = _KINDS.get(info & 15, "other"), _BINDS.get(info >> 4, "other")
+        found.append(Symbol(index, name, kind, bind, address, size))
+    return found
+
+
+def records(image: Image, section: Section, form: str) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield (address, fields) of each record of a table, relocations not applied.
+
+    Args:
+        form: as `struct` has it, without the byte order.
+
+    Raises:
+        BadInput: the section is not a whole number of records.
+    """
+    size = struct.calcsize("<" + form)
+    content = image.content(section)
+    if len(content) % size:
+        raise BadInput(
+            image.where, f"{section.name} is not a whole number of {size}-byte records", cause="another kernel version"
+        )
+    for number, fields in enumerate(struct.iter_unpack("<" + form, content)):
+        yield section.start + number * size, fields

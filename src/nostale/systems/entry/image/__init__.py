@@ -1,0 +1,8 @@
+"""The rules of the entry system over a kernel image, written out."""
+
+from nostale.systems.entry.image.noinstr_escape import NOINSTR_ESCAPE_RULE
+from nostale.systems.entry.image.noinstr_unbalanced import NOINSTR_UNBALANCED_RULE
+
+RULES = (NOINSTR_ESCAPE_RULE, NOINSTR_UNBALANCED_RULE)
+
+__all__ = ["NOINSTR_ESCAPE_RULE", "NOINSTR_UNBALANCED_RULE", "RULES"]
