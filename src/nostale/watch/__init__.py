@@ -1,1 +1,17 @@
-"""."""
+"""Every event of a trace or a machine: who interrupted a CPU, why, and whether a contract was kept."""
+
+from nostale.watch.analyse import analyse
+from nostale.watch.monitors import Occurrence, Sight, TraceMonitor, run_monitor
+from nostale.watch.trace import Lost, Trace
+from nostale.watch.tracedat import read_trace
+
+__all__ = [
+    "Lost",
+    "Occurrence",
+    "Sight",
+    "Trace",
+    "TraceMonitor",
+    "analyse",
+    "read_trace",
+    "run_monitor",
+]

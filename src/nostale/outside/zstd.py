@@ -1,0 +1,40 @@
+"""The door to zstd: whole frames in and out, never more than was declared."""
+
+from __future__ import annotations
+
+import zstandard
+
+from nostale.contract import BadInput
+
+
+def compress(data: bytes) -> bytes:
+    """Return `data` as one zstd frame that names its size."""
+    return zstandard.ZstdCompressor(level=9).compress(data)
+
+
+def decompress(frame: bytes | memoryview, size_bytes: int, where: str) -> bytes:
+    """Return the `size_bytes` that the frame holds.
+
+    Raises:
+        BadInput: it is no zstd frame, or holds another size than the file says around it.
+    """
+    held = _held(frame, where)
+    if held not in (-1, size_bytes):
+        raise BadInput(where, f"a zstd frame of {held} bytes where {size_bytes} are declared", cause="a damaged file")
+    if size_bytes == 0:
+        return b""
+    try:
+        data = zstandard.ZstdDecompressor().decompress(frame, max_output_size=size_bytes)
+    except (zstandard.ZstdError, MemoryError) as problem:
+        raise BadInput(where, f"cannot decompress: {problem}", cause="a damaged file") from problem
+    if len(data) != size_bytes:
+        raise BadInput(where, f"{len(data)} bytes where {size_bytes} are declared", cause="a damaged file")
+    return data
+
+
+def _held(frame: bytes | memoryview, where: str) -> int:
+    """Return the size a frame says it holds, -1 where it does not say: asked first, as zstd would allocate it unasked."""
+    try:
+        return int(zstandard.frame_content_size(bytes(frame[:18])))
+    except zstandard.ZstdError as problem:
+        raise BadInput(where, f"no zstd frame: {problem}", cause="a damaged file") from problem

@@ -1,0 +1,114 @@
+"""From a trace to an answer: every interruption of the watched CPUs with its cause, and what the monitors say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from nostale.contract import Answer, BadInput, Interruption, Result, Work
+from nostale.watch.causes import interruptions
+from nostale.watch.joins import Joins
+from nostale.watch.monitors import TraceMonitor, run_monitor
+from nostale.watch.needs import missing
+from nostale.watch.spans import spans
+from nostale.watch.trace import Trace
+
+Progress = Callable[[str], None]
+
+
+def analyse(
+    trace: Trace,
+    cpus: Sequence[int] | None = None,
+    monitors: Sequence[TraceMonitor] = (),
+    *,
+    pid: int | None = None,
+    own: bool = True,
+    progress: Progress | None = None,
+) -> Answer:
+    """Name every interruption of tasks on `cpus`, and run `monitors`.
+
+    Args:
+        cpus: the watched CPUs; None watches every recorded one, and a note says so.
+        pid: only interruptions of this thread.
+        own: also list the tasks' own system calls and page faults (they are counted either way).
+        progress: told what is being done, for a terminal.
+
+    Returns:
+        `breaks` ordered by start, then CPU. Interrupts taken by the idle task and by kernel threads are nobody's.
+        `results` has one entry a verdict of a monitor; the breaks themselves judge nothing.
+
+    Raises:
+        BadInput: a CPU that was not recorded, or a trace that contradicts its own descriptions.
+    """
+    watched = _watched(trace, cpus)
+    tell = progress or _silent
+    joins = Joins(trace)
+    breaks: list[Interruption] = []
+    for cpu in watched:
+        tell(f"causes on CPU {cpu}")
+        for span in spans(trace, cpu, joins.is_kernel_thread):
+            if pid is None or span.pid == pid:
+                breaks.extend(interruptions(span, joins))
+    breaks.sort(key=lambda one: (one.start_ns, one.cpu))
+    results: list[Result] = []
+    for monitor in monitors:
+        tell(f"contract {monitor.binding.contract.id}")
+        results.extend(run_monitor(monitor, trace))
+    told = breaks if own else [one for one in breaks if one.cause.kind is not Work.SELF]
+    return Answer(
+        command="watch",
+        target=trace.origin.name,
+        coverage=_coverage(trace, watched, breaks),
+        results=tuple(results),
+        breaks=tuple(told),
+        notes=_notes(trace, cpus),
+    )
+
+
+def _silent(_: str) -> None:
+    """Tell nobody."""
+
+
+def _watched(trace: Trace, cpus: Sequence[int] | None) -> tuple[int, ...]:
+    if cpus is None:
+        return trace.cpus
+    unknown = sorted(set(cpus) - set(trace.cpus))
+    if unknown:
+        recorded = ", ".join(map(str, trace.cpus)) or "none"
+        raise BadInput(trace.origin.name, f"CPU {unknown[0]} was not recorded", remedy=f"the recorded ones are {recorded}")
+    return tuple(sorted(set(cpus)))
+
+
+def _coverage(trace: Trace, watched: tuple[int, ...], breaks: list[Interruption]) -> dict[str, int | str | bool | list[str]]:
+    works = Counter(one.cause.kind for one in breaks)
+    return {
+        "breaks": len(breaks),
+        "breaks_own": works[Work.SELF],
+        "breaks_unknown": works[Work.UNKNOWN],
+        "clock": trace.origin.clock,
+        "cpus_recorded": [str(cpu) for cpu in trace.cpus],
+        "cpus_watched": [str(cpu) for cpu in watched],
+        "events": len(trace),
+        "events_lost": _lost(trace),
+        "events_missing": list(missing(trace)),
+        "gaps": len(trace.lost),
+        "span_ns": int(trace.ts[-1] - trace.ts[0]) if len(trace) else 0,
+    }
+
+
+def _lost(trace: Trace) -> int:
+    """How many events the kernel says were lost: the greater of the pages' own counts and its statistics."""
+    by_page: Counter[int] = Counter()
+    for one in trace.lost:
+        by_page[one.cpu] += one.count or 1
+    return sum(max(by_page[cpu], trace.origin.dropped.get(cpu, 0)) for cpu in {*by_page, *trace.origin.dropped})
+
+
+def _notes(trace: Trace, cpus: Sequence[int] | None) -> tuple[str, ...]:
+    notes = list(trace.origin.notes)
+    if cpus is None and len(trace.cpus) > 1:
+        notes.append("no CPU was named: tasks on every recorded CPU are watched")
+    if trace.origin.clock not in ("mono", "mono_raw", "boot", "tai", "global"):
+        notes.append(f"the trace clock is {trace.origin.clock!r}: the order of events of different CPUs is not sure")
+    notes += [f"no {event} events: {loss}" for event, loss in missing(trace).items()]
+    return tuple(notes)

@@ -1,0 +1,247 @@
+"""Names the cause of each stretch: one function a way of reaching the CPU, `unknown` with what was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from nostale.contract import Cause, Interruption, Kind, Work
+from nostale.watch.joins import Joins
+from nostale.watch.remedies import remedy
+from nostale.watch.spans import Span
+from nostale.watch.works import (
+    SOFTIRQ_NAMES,
+    work_of_function,
+    work_of_raised,
+    work_of_sender,
+    work_of_softirq,
+)
+
+_YIELDS: Final = frozenset({"sched_yield"})
+
+
+def interruptions(span: Span, joins: Joins) -> Iterator[Interruption]:
+    """Yield one interruption for each thing that ran in a stretch, in order; their durations add up to its own."""
+    told = list(_BY_KIND[span.kind](span, joins))
+    task = joins.comm(span.pid) or ""
+    starts = [start for start, _, _ in told]
+    for number, (start, kind, cause) in enumerate(told):
+        yield Interruption(
+            cpu=span.cpu,
+            start_ns=start,
+            duration_ns=_share(span, starts, number),
+            kind=kind,
+            cause=cause,
+            remedy=remedy(kind, cause.kind),
+            task=task,
+            pid=span.pid,
+        )
+
+
+Told = Iterator[tuple[int, Kind, Cause]]
+
+
+def _share(span: Span, starts: list[int], number: int) -> int | None:
+    """Return the part of a stretch that is the `number`-th thing's: until the next one starts, the last to the end."""
+    if span.end_ns is None:
+        return None
+    if len(starts) == 1:
+        return span.own_ns
+    end = starts[number + 1] if number + 1 < len(starts) else span.end_ns
+    return max(0, end - starts[number])
+
+
+def _call(span: Span, joins: Joins) -> Told:
+    """A function-call IPI: one cause for each csd that it ran, or for what was queued and has no entry event."""
+    ran = [row for row in span.parts if joins.event(row) == "csd_function_entry" and joins.number(row, "csd_function_entry", "csd")]
+    for number, row in enumerate(ran):
+        yield (_start(span, joins, number, row), span.kind, _csd_cause(row, joins))
+    if ran:
+        return
+    queued = joins.unrun(span.cpu, span.row)
+    for row in queued:  # irq_work sent to another CPU has no entry event
+        function = joins.symbol(row, "csd_queue_cpu", "func")
+        yield (span.start_ns, span.kind, _from_sender(work_of_function(function), row, joins, function=function))
+    if not queued:
+        yield (span.start_ns, span.kind, _unknown(span, joins, "no csd_function_entry within it, no unanswered csd_queue_cpu for this CPU"))
+
+
+def _csd_cause(row: int, joins: Joins) -> Cause:
+    function = joins.symbol(row, "csd_function_entry", "func")
+    work = work_of_function(function)
+    asked = joins.csd(row)
+    if asked is None:
+        return Cause(work, function=function, looked_at="no csd_queue_cpu of this csd and CPU: the sender is not known")
+    return _from_sender(work, asked, joins, function=function)
+
+
+def _from_sender(work: Work, row: int, joins: Joins, *, function: str | None) -> Cause:
+    """The cause as the event tells that its sender emitted: who, in which system call, along which stack."""
+    trace = joins.trace
+    cpu, pid = int(trace.cpu[row]), int(trace.pid[row])
+    stack = joins.stack(row)
+    looked_at = "" if work is not Work.UNKNOWN else f"{joins.event(row)} of {function or 'no function'}: in no table"
+    if joins.in_interrupt(row):  # the thread it interrupted has no part in it
+        armed = _armer(row, joins)
+        if armed is None:
+            return Cause(work, cpu=cpu, function=function, stack=stack, looked_at=looked_at)
+        timer_pid = int(trace.pid[armed])
+        return Cause(work, cpu, joins.comm(timer_pid), timer_pid, function, joins.syscall(timer_pid, armed), stack, looked_at)
+    return Cause(work, cpu, joins.comm(pid), pid, function, joins.syscall(pid, row), stack, looked_at)
+
+
+def _armer(row: int, joins: Joins) -> int | None:
+    """The hrtimer_start, made by a task, of the timer in whose expiry `row` happened."""
+    expiry = joins.timer(row)
+    armed = joins.armed(expiry) if expiry is not None else None
+    return armed if armed is not None and not joins.in_interrupt(armed) else None
+
+
+def _reschedule(span: Span, joins: Joins) -> Told:
+    sent = joins.sent(span.row)
+    for row in sent:
+        callsite = joins.symbol(row, "ipi_send_cpu", "callsite")
+        work = work_of_sender(callsite, joins.stack(row))
+        cause = _from_sender(work, row, joins, function=None)
+        if work is Work.UNKNOWN:
+            cause = _with(cause, f"ipi_send_cpu from {callsite or 'an unknown callsite'}: neither it nor its stack is in a table")
+        yield (span.start_ns, span.kind, cause)
+    if not sent:
+        yield (span.start_ns, span.kind, _unknown(span, joins, "no ipi_send_cpu for this CPU since its last reschedule IPI"))
+
+
+def _irq_work(span: Span, joins: Joins) -> Told:
+    sent = joins.sent(span.row)
+    for row in sent:
+        function = joins.symbol(row, "ipi_send_cpu", "callback")
+        yield (span.start_ns, span.kind, _from_sender(work_of_function(function), row, joins, function=function))
+    if not sent:
+        yield (span.start_ns, span.kind, _unknown(span, joins, "no ipi_send_cpu with an irq_work callback for this CPU"))
+
+
+def _timer(span: Span, joins: Joins) -> Told:
+    """The local timer: one cause for each timer that expired."""
+    expired = [row for row in span.parts if joins.event(row) == "hrtimer_expire_entry"]
+    for number, row in enumerate(expired):
+        function = joins.symbol(row, "hrtimer_expire_entry", "function")
+        work = work_of_function(function)
+        start = _start(span, joins, number, row)
+        if work is Work.TICK:
+            yield (start, Kind.TIMER_TICK, Cause(work, function=function))
+        else:
+            yield (start, Kind.TIMER, _timer_cause(work, function, row, joins))
+    if not expired:
+        yield (span.start_ns, Kind.TIMER, _unknown(span, joins, "no hrtimer_expire_entry within it"))
+
+
+def _timer_cause(work: Work, function: str, row: int, joins: Joins) -> Cause:
+    armed = joins.armed(row)
+    looked_at = "" if work is not Work.UNKNOWN else f"hrtimer function {function}: in no table"
+    if armed is None or joins.in_interrupt(armed):
+        return Cause(work, function=function, looked_at=looked_at)
+    cpu, pid = int(joins.trace.cpu[armed]), int(joins.trace.pid[armed])
+    return Cause(work, cpu, joins.comm(pid), pid, function, joins.syscall(pid, armed), joins.stack(armed), looked_at)
+
+
+def _device(span: Span, joins: Joins) -> Told:
+    if span.what != "irq_handler_entry":
+        yield (span.start_ns, span.kind, _unknown(span, joins, f"{span.what} tells no more than its vector"))
+        return
+    name = joins.trace.text(span.row, "irq_handler_entry", "name")
+    raised = joins.raised(span.cpu, span.row, span.end_ns) if span.end_ns is not None else set()
+    work = work_of_raised(raised)
+    looked_at = "" if work is not Work.UNKNOWN else "it raised no softirq that tells; who asked the device is not traced"
+    yield (span.start_ns, span.kind, Cause(work, function=name, looked_at=looked_at))
+
+
+def _softirq(span: Span, joins: Joins) -> Told:
+    vector = joins.number(span.row, "softirq_entry", "vec")
+    name = SOFTIRQ_NAMES[vector] if vector < len(SOFTIRQ_NAMES) else f"softirq {vector}"
+    work = work_of_softirq(vector)
+    looked_at = "" if work is not Work.UNKNOWN else f"softirq {name} serves many"
+    yield (span.start_ns, span.kind, Cause(work, function=name, looked_at=looked_at))
+
+
+def _own(span: Span, joins: Joins) -> Told:
+    syscall = joins.call_name(span.row) if span.kind is Kind.SYSCALL else None
+    yield (span.start_ns, span.kind, Cause(Work.SELF, span.cpu, joins.comm(span.pid), span.pid, syscall=syscall))
+
+
+def _nmi(span: Span, joins: Joins) -> Told:
+    handler = joins.symbol(span.row, "nmi_handler", "handler")
+    work = work_of_function(handler)
+    yield (span.start_ns, span.kind, Cause(work, function=handler, looked_at="" if work is not Work.UNKNOWN else "nmi_handler"))
+
+
+def _switch(span: Span, joins: Joins) -> Told:
+    """Another task took the CPU: for its work items, because it was woken, or because the tick thought it its turn."""
+    for number, row in enumerate(span.parts):
+        function = joins.symbol(row, "workqueue_execute_start", "function")
+        queued = joins.queued(row)
+        start = _start(span, joins, number, row)
+        if queued is None:
+            yield (start, span.kind, Cause(Work.WORKQUEUE, function=function, looked_at="no workqueue_queue_work of this work"))
+        else:
+            yield (start, span.kind, _from_sender(Work.WORKQUEUE, queued, joins, function=function))
+    if span.parts:
+        return
+    taker = joins.comm(span.next_pid) or str(span.next_pid)
+    woken = joins.waker(span.next_pid, span.row)
+    if joins.syscall(span.pid, span.row) in _YIELDS:
+        yield (span.start_ns, span.kind, Cause(Work.SELF, span.cpu, joins.comm(span.pid), span.pid, syscall="sched_yield"))
+    elif taker.startswith("migration/"):
+        yield (span.start_ns, span.kind, _switch_cause(Work.CPU_STOP, woken, taker, joins))
+    elif woken is not None:
+        yield (span.start_ns, span.kind, _switch_cause(Work.WAKEUP, woken, taker, joins))
+    elif span.via is not None and joins.was_runnable(span.next_pid, span.row):
+        yield (span.start_ns, span.kind, _turn_cause(span.via, taker, joins))
+    else:
+        yield (span.start_ns, span.kind, _unknown(span, joins, f"no sched_waking of {taker}, and no kernel entry just before"))
+
+
+def _switch_cause(work: Work, woken: int | None, taker: str, joins: Joins) -> Cause:
+    if woken is None:
+        return Cause(work, function=taker, looked_at="no sched_waking of it")
+    return _from_sender(work, woken, joins, function=taker)
+
+
+def _turn_cause(via: Span, taker: str, joins: Joins) -> Cause:
+    """The taker had been waiting for its turn: the cause is what made the scheduler choose anew on the way out of `via`."""
+    told = [cause for _, _, cause in _BY_KIND[via.kind](via, joins)]
+    chosen = next((cause for cause in told if cause.kind is Work.TICK), told[0])
+    return replace(chosen, function=taker)
+
+
+def _start(span: Span, joins: Joins, number: int, row: int) -> int:
+    """The first thing in a stretch also has what came before it; the others start with their own event."""
+    return span.start_ns if number == 0 else int(joins.trace.ts[row])
+
+
+def _with(cause: Cause, looked_at: str) -> Cause:
+    return replace(cause, looked_at=looked_at)
+
+
+def _unknown(span: Span, joins: Joins, looked_at: str) -> Cause:
+    """`unknown`; where events were lost around it, that is said first."""
+    end = span.end_ns if span.end_ns is not None else span.start_ns
+    if joins.trace.lost_between(None, span.start_ns - _LOST_REACH_NS, end):
+        looked_at = f"events were lost here; {looked_at}"
+    return Cause(Work.UNKNOWN, looked_at=looked_at)
+
+
+# A sender's event lies at most this long before its interruption; only used to say that loss may explain a missing one.
+_LOST_REACH_NS: Final = 10_000_000
+
+_BY_KIND: Final[dict[Kind, Callable[[Span, Joins], Told]]] = {
+    Kind.IPI_CALL: _call,
+    Kind.IPI_RESCHEDULE: _reschedule,
+    Kind.IRQ_WORK: _irq_work,
+    Kind.TIMER: _timer,
+    Kind.DEVICE_IRQ: _device,
+    Kind.SOFTIRQ: _softirq,
+    Kind.SYSCALL: _own,
+    Kind.PAGE_FAULT: _own,
+    Kind.NMI: _nmi,
+    Kind.CONTEXT_SWITCH: _switch,
+}

@@ -1,0 +1,333 @@
+"""Who asked: the joins from an interruption to the event on another CPU, or before it, that caused it.
+
+| from | to | by |
+| --- | --- | --- |
+| csd_function_entry | csd_queue_cpu | csd pointer and CPU, first in first out, same function |
+| reschedule_entry, irq_work_entry | ipi_send_cpu | target CPU and callback, all sent since the last such entry |
+| an event that carries a stack | kernel_stack | the next event on its CPU, same thread |
+| a sender | sys_enter | its thread's last one, when no sys_exit came since |
+| sched_switch to a task | sched_waking | thread id, since it last left a CPU |
+| workqueue_execute_start | workqueue_queue_work | work pointer, the last before |
+| hrtimer_expire_entry | hrtimer_start | timer pointer, the last before |
+
+A join across a gap in which events of either CPU were lost is not made.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from nostale.watch.ring import Ints
+from nostale.watch.spans import ENTRIES, EXITS
+from nostale.watch.syscalls import syscall_names
+from nostale.watch.trace import Trace
+
+_CSD_IPI: Final = "generic_smp_call_function_single_interrupt"
+_TTWU: Final = "sched_ttwu_pending"
+_IRQ_FRAMES: Final = ("asm_sysvec_", "sysvec_", "asm_common_interrupt", "common_interrupt", "handle_softirqs", "__do_softirq")
+_THREADS: Final = (
+    "kworker/", "ksoftirqd/", "migration/", "rcu_", "rcuc/", "rcuog/", "rcuop/", "rcuob/", "rcub/", "cpuhp/", "kcompactd",
+    "kswapd", "khugepaged", "ksmd", "kthreadd", "idle_inject/", "irq/", "jbd2/", "kdamond", "watchdog/", "kauditd",
+    "oom_reaper", "khungtaskd", "irq_work/", "swapper/",
+)  # fmt: skip
+
+
+@dataclass(slots=True, eq=False)
+class Joins:
+    """The joins of one trace, each made when first asked for."""
+
+    trace: Trace
+    _csd: dict[int, int] | None = None
+    _unrun: dict[int, list[int]] = field(default_factory=dict)
+    _sent: dict[int, tuple[int, ...]] | None = None
+    _by_cpu: dict[int, Ints] = field(default_factory=dict)
+    _of_kind: dict[tuple[int, tuple[str, ...]], Ints] = field(default_factory=dict)
+    _lists: dict[tuple[str, str], dict[int, list[int]]] = field(default_factory=dict)
+    _calls: tuple[Ints, Ints] | None = None
+    _names: dict[int, str] | None = None
+    _comms: dict[int, str] | None = None
+    _stacks: dict[int, tuple[str, ...]] = field(default_factory=dict)
+
+    def number(self, row: int, event: str, name: str) -> int:
+        """Return one number of one event."""
+        return int(self.trace.field(np.array([row]), event, name)[0])
+
+    def symbol(self, row: int, event: str, name: str) -> str:
+        """Return one address of one event as a function's name, "" for NULL."""
+        address = self.number(row, event, name) & ((1 << 64) - 1)
+        return self.trace.origin.symbols.name(address) if address else ""
+
+    def event(self, row: int) -> str:
+        """Return the kind of an event."""
+        return self.trace.formats.by_id[int(self.trace.type[row])].name
+
+    # --- tasks
+
+    def comm(self, pid: int) -> str | None:
+        """Return a thread's name: as the trace's table has it, else as the scheduler's events do."""
+        known = self.trace.comm(pid)
+        if known is not None and known != "<...>":
+            return known
+        if self._comms is None:
+            rows = self.trace.rows("sched_switch")
+            pids = self.trace.field(rows, "sched_switch", "next_pid") if rows.size else rows
+            last = dict(zip(pids.tolist(), rows.tolist()))
+            self._comms = {one: self.trace.text(row, "sched_switch", "next_comm") for one, row in last.items()}
+        return self._comms.get(pid)
+
+    def is_kernel_thread(self, pid: int) -> bool:
+        """Whether a thread is the kernel's own: as the machine said, else by the names the kernel gives them."""
+        known = self.trace.origin.kernel_threads
+        if known is not None and pid in known:
+            return True
+        return (self.comm(pid) or "").startswith(_THREADS)
+
+    # --- cross-CPU calls
+
+    def csd(self, row: int) -> int | None:
+        """Return the csd_queue_cpu of a csd_function_entry."""
+        if self._csd is None:
+            self._csd = self._join_csds()
+        return self._csd.get(row)
+
+    def unrun(self, cpu: int, row: int) -> list[int]:
+        """Return what was queued to `cpu` since the last call-function IPI before `row` and shows no entry of its own."""
+        self.csd(row)
+        queued = self._unrun.get(cpu, [])
+        before = self._before(cpu, row, ("call_function_single_entry", "call_function_entry"))
+        return [one for one in queued if (before or -1) < one < row]
+
+    def _join_csds(self) -> dict[int, int]:
+        trace = self.trace
+        queue, run = trace.rows("csd_queue_cpu"), trace.rows("csd_function_entry")
+        asked: dict[int, tuple[int, int, int]] = {}
+        if queue.size:
+            columns = (trace.field(queue, "csd_queue_cpu", name).tolist() for name in ("cpu", "csd", "func"))
+            asked = dict(zip(queue.tolist(), zip(*columns)))
+        ran: dict[int, tuple[int, int, int]] = {}
+        if run.size:
+            columns = (trace.field(run, "csd_function_entry", name).tolist() for name in ("csd", "func"))
+            ran = dict(zip(run.tolist(), zip(trace.cpu[run].tolist(), *columns)))
+        pending: dict[tuple[int, int], deque[int]] = defaultdict(deque)
+        joined: dict[int, int] = {}
+        taken: set[int] = set()
+        for row in np.sort(np.concatenate([queue, run])).tolist():
+            if row in asked:
+                pending[self._csd_key(*asked[row])].append(row)
+                continue
+            waiting = pending[self._csd_key(*ran[row])] if ran[row][1] else deque[int]()
+            # A csd that never showed its entry (lost, or an irq_work) must not shift those after it.
+            while waiting and asked[waiting[0]][2] != ran[row][2]:
+                waiting.popleft()
+            if waiting:
+                first = waiting.popleft()
+                taken.add(first)
+                if trace.origin.symbols.name(ran[row][2] & ((1 << 64) - 1)) == _TTWU:
+                    taken.update(waiting)  # all wake-ups queued to a CPU share one entry
+                    waiting.clear()
+                if not self._torn(first, row):
+                    joined[row] = first
+        for row, (cpu, _, _) in asked.items():
+            if row not in taken:
+                self._unrun.setdefault(cpu, []).append(row)
+        return joined
+
+    def _csd_key(self, cpu: int, csd: int, func: int) -> tuple[int, int]:
+        ttwu = self.trace.origin.symbols.name(func & ((1 << 64) - 1)) == _TTWU
+        return (cpu, 0 if ttwu else csd)
+
+    # --- bare IPIs
+
+    def sent(self, row: int) -> tuple[int, ...]:
+        """Return every ipi_send_cpu that a reschedule_entry or irq_work_entry answers, oldest first.
+
+        The interrupt controller keeps one pending bit a vector, so one entry may answer several.
+        """
+        if self._sent is None:
+            self._sent = self._join_sends()
+        return self._sent.get(row, ())
+
+    def _join_sends(self) -> dict[int, tuple[int, ...]]:
+        trace = self.trace
+        sends, entries = trace.rows("ipi_send_cpu"), trace.rows("reschedule_entry", "irq_work_entry")
+        if not sends.size:
+            return {}
+        targets = dict(zip(sends.tolist(), trace.field(sends, "ipi_send_cpu", "cpu").tolist()))
+        callbacks = dict(zip(sends.tolist(), trace.field(sends, "ipi_send_cpu", "callback").tolist()))
+        irq_work = trace.formats.by_name["irq_work_entry"].id if trace.has("irq_work_entry") else -1
+        pending: dict[tuple[int, bool], list[int]] = defaultdict(list)
+        answered: dict[int, tuple[int, ...]] = {}
+        for row in np.sort(np.concatenate([sends, entries])).tolist():
+            if row in targets:
+                callback = callbacks[row]
+                if not callback or trace.origin.symbols.name(callback & ((1 << 64) - 1)) != _CSD_IPI:
+                    pending[targets[row], bool(callback)].append(row)
+                continue
+            key = (int(trace.cpu[row]), int(trace.type[row]) == irq_work)
+            answered[row] = tuple(one for one in pending.pop(key, ()) if not self._torn(one, row))
+        return answered
+
+    # --- stacks, system calls, contexts of a sender
+
+    def stack(self, row: int) -> tuple[str, ...]:
+        """Return the kernel stack recorded for an event, () where none was."""
+        known = self._stacks.get(row)
+        if known is None:
+            known = self._stacks[row] = self._stack(row)
+        return known
+
+    def _stack(self, row: int) -> tuple[str, ...]:
+        trace = self.trace
+        here = self._cpu_rows(int(trace.cpu[row]))
+        after = int(np.searchsorted(here, row)) + 1
+        if after >= here.size or not trace.has("kernel_stack"):
+            return ()
+        following = int(here[after])
+        same = trace.pid[following] == trace.pid[row]
+        if not same or trace.type[following] != trace.formats.by_name["kernel_stack"].id:
+            return ()
+        return trace.stack(following)
+
+    def syscall(self, pid: int, row: int) -> str | None:
+        """Return the system call that a thread is in at `row`, None where it is in none or it is not known."""
+        opened = self._open_call(pid, row)
+        return None if opened is None else self.call_name(opened)
+
+    def call_name(self, row: int) -> str:
+        """Return the system call that a sys_enter begins."""
+        number = self.number(row, "sys_enter", "id")
+        if self._names is None:
+            self._names = syscall_names(self.trace.origin.machine)
+        return self._names.get(number, f"syscall {number}")
+
+    def _open_call(self, pid: int, row: int) -> int | None:
+        trace = self.trace
+        if self._calls is None:
+            rows = trace.rows("sys_enter", "sys_exit")
+            key = trace.pid[rows] * (1 << 36) + rows
+            order = np.argsort(key)
+            self._calls = key[order], rows[order]
+        keys, rows = self._calls
+        at = int(np.searchsorted(keys, pid * (1 << 36) + row)) - 1
+        if at < 0 or int(trace.pid[rows[at]]) != pid or self.event(int(rows[at])) != "sys_enter":
+            return None
+        opened = int(rows[at])
+        return None if trace.lost_between(None, int(trace.ts[opened]), int(trace.ts[row])) else opened
+
+    def in_interrupt(self, row: int) -> bool:
+        """Whether the sender at `row` was in an interrupt or softirq, so that its thread is a bystander."""
+        stack = self.stack(row)
+        if stack:
+            return any(frame.startswith(_IRQ_FRAMES) for frame in stack)
+        return self._open_entry(row, (*ENTRIES,), (*EXITS,)) is not None
+
+    def timer(self, row: int) -> int | None:
+        """Return the hrtimer_expire_entry within which `row` happened."""
+        return self._open_entry(row, ("hrtimer_expire_entry",), ("hrtimer_expire_exit",))
+
+    def _open_entry(self, row: int, entries: tuple[str, ...], exits: tuple[str, ...]) -> int | None:
+        """Walk back from `row` on its CPU to an entry whose exit has not come; a context switch ends the search."""
+        trace = self.trace
+        rows = self._rows(int(trace.cpu[row]), *entries, *exits, "sched_switch")
+        closed = 0
+        for one in rows[: np.searchsorted(rows, row)][::-1][:256].tolist():
+            name = self.event(one)
+            if name == "sched_switch":
+                return None
+            if name in exits:
+                closed += 1
+            elif closed:
+                closed -= 1
+            else:
+                return one
+        return None
+
+    # --- scheduler, work items, timers
+
+    def waker(self, pid: int, row: int) -> int | None:
+        """Return the sched_waking that led to the switch to `pid` at `row`; None where it had been runnable all along."""
+        woken = self._last("sched_waking", "pid", pid, row)
+        left = self._last("sched_switch", "prev_pid", pid, row)
+        if woken is None or (left is not None and left > woken) or self._torn(woken, row):
+            return None
+        return woken
+
+    def was_runnable(self, pid: int, row: int) -> bool:
+        """Whether `pid`, switched to at `row` and not woken for it, had been willing to run all along."""
+        left = self._last("sched_switch", "prev_pid", pid, row)
+        if left is None:  # never left a CPU here, never woken here: runnable since before the first event
+            return self.trace.has("sched_waking") and not self.trace.lost_between(None, -(1 << 62), int(self.trace.ts[row]))
+        return not self.number(left, "sched_switch", "prev_state") & 0xFF
+
+    def queued(self, row: int) -> int | None:
+        """Return the workqueue_queue_work of a workqueue_execute_start."""
+        work = self.number(row, "workqueue_execute_start", "work")
+        return self._sound(self._last("workqueue_queue_work", "work", work, row), row)
+
+    def armed(self, row: int) -> int | None:
+        """Return the hrtimer_start of a hrtimer_expire_entry."""
+        timer = self.number(row, "hrtimer_expire_entry", "hrtimer")
+        return self._sound(self._last("hrtimer_start", "hrtimer", timer, row), row)
+
+    def back(self, pid: int, row: int) -> int | None:
+        """Return the first sched_switch to `pid`, on any CPU, after `row`."""
+        rows = self._list("sched_switch", "next_pid").get(pid, [])
+        at = bisect_left(rows, row + 1)
+        return rows[at] if at < len(rows) else None
+
+    def raised(self, cpu: int, low: int, high_ns: int) -> set[int]:
+        """Return the softirqs raised on `cpu` from row `low` until `high_ns`."""
+        rows = self._rows(cpu, "softirq_raise")
+        rows = rows[np.searchsorted(rows, low) :]
+        rows = rows[: np.searchsorted(self.trace.ts[rows], high_ns, side="right")]
+        return set(self.trace.field(rows, "softirq_raise", "vec").tolist()) if rows.size else set()
+
+    # --- helpers
+
+    def _cpu_rows(self, cpu: int) -> Ints:
+        if cpu not in self._by_cpu:
+            self._by_cpu[cpu] = np.flatnonzero(self.trace.cpu == cpu)
+        return self._by_cpu[cpu]
+
+    def _rows(self, cpu: int, *events: str) -> Ints:
+        """Return the rows of these kinds on one CPU."""
+        known = self._of_kind.get((cpu, events))
+        if known is None:
+            rows = self.trace.rows(*events)
+            known = self._of_kind[cpu, events] = rows[self.trace.cpu[rows] == cpu]
+        return known
+
+    def _before(self, cpu: int, row: int, events: tuple[str, ...]) -> int | None:
+        rows = self._rows(cpu, *events)
+        at = int(np.searchsorted(rows, row)) - 1
+        return int(rows[at]) if at >= 0 else None
+
+    def _list(self, event: str, name: str) -> dict[int, list[int]]:
+        """Return the rows of one kind of event by one of its fields."""
+        known = self._lists.get((event, name))
+        if known is None:
+            known = self._lists[event, name] = defaultdict(list)
+            rows = self.trace.rows(event)
+            if rows.size:
+                for row, value in zip(rows.tolist(), self.trace.field(rows, event, name).tolist()):
+                    known[value].append(row)
+        return known
+
+    def _last(self, event: str, name: str, value: int, row: int) -> int | None:
+        rows = self._list(event, name).get(value, [])
+        at = bisect_left(rows, row)
+        return rows[at - 1] if at else None
+
+    def _sound(self, asked: int | None, row: int) -> int | None:
+        return None if asked is None or self._torn(asked, row) else asked
+
+    def _torn(self, asked: int, row: int) -> bool:
+        """Whether events that could have made another join were lost between the two."""
+        trace = self.trace
+        start, end = int(trace.ts[asked]), int(trace.ts[row])
+        return any(trace.lost_between(int(trace.cpu[one]), start, end) for one in (asked, row))

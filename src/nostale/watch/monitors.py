@@ -1,0 +1,92 @@
+"""Runs a contract's automaton over a trace: what a system binds to events, judged in the one place that judges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+
+from nostale.contract import Binding, Evidence, Monitor, Path, Result, Role, Step, Witness, judge
+from nostale.watch.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """One event of a contract as it was seen.
+
+    Args:
+        event: its name in the contract.
+        keys: those that the event names.
+        step: how it is told.
+    """
+
+    event: str
+    keys: Mapping[str, Hashable]
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a monitor saw.
+
+    Args:
+        occurrences: in time order.
+        domains: for keys whose values are known in advance, those values.
+        seen: in a few words, what there was; it stands in the verdict's bounds or assumptions.
+        not_seen: what this trace could not show, a sentence each.
+    """
+
+    occurrences: tuple[Occurrence, ...]
+    domains: Mapping[str, tuple[Hashable, ...]]
+    seen: str
+    not_seen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TraceMonitor:
+    """A contract as this engine sees it.
+
+    Args:
+        binding: for engine `watch`.
+        look: from a trace to what was seen of the contract's events.
+    """
+
+    binding: Binding
+    look: Callable[[Trace], Sight]
+
+
+def run_monitor(monitor: TraceMonitor, trace: Trace) -> tuple[Result, ...]:
+    """Return the verdicts of one monitor on one trace; lost events make what would hold unknown.
+
+    Cost: O(occurrences x instances).
+    """
+    contract = monitor.binding.contract
+    sight = monitor.look(trace)
+    automaton = Monitor(contract, sight.domains, monitor.binding.start)
+    steps: list[Occurrence] = []
+    witnesses: list[Witness] = []
+    for occurrence in sight.occurrences:
+        broken = automaton.see(occurrence.event, **occurrence.keys)
+        steps.append(occurrence)
+        for one in broken:
+            keys = dict(zip(contract.keys, one.keys))
+            witnesses.append(Witness(one.event, _path(steps, keys, _changes(monitor))))
+    lost = tuple(
+        f"{one.count or 'some'} events of CPU {one.cpu} before {one.before_ns} ns were lost" for one in trace.lost
+    )
+    evidence = Evidence(tuple(witnesses), (*sight.not_seen, *lost), bounds=(sight.seen,), assumptions=(f"seen: {sight.seen}",))
+    verdicts = judge(monitor.binding, evidence)
+    return tuple(
+        Result(contract.id, contract.title, contract.why, contract.requirements, verdict, contract.remedy)
+        for verdict in verdicts
+    )
+
+
+def _changes(monitor: TraceMonitor) -> frozenset[str]:
+    return frozenset(event.name for event in monitor.binding.contract.events if event.role is Role.CHANGE)
+
+
+def _path(steps: Iterable[Occurrence], keys: Mapping[str, Hashable], changes: frozenset[str]) -> Path:
+    """Return the steps of one instance, from the last change on."""
+    mine = [one for one in steps if all(keys[key] == value for key, value in one.keys.items() if key in keys)]
+    starts = [at for at, one in enumerate(mine) if one.event in changes]
+    return tuple(one.step for one in mine[starts[-1] if starts else 0 :])

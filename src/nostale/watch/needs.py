@@ -1,0 +1,55 @@
+"""Which events the causes need: what to record, and what cannot be told without each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nostale.watch.trace import Trace
+
+# Event to what its absence hides. A trace.dat describes only events that were recorded.
+NEEDS: Final[dict[str, tuple[str, str]]] = {
+    "local_timer_entry": ("irq_vectors", "ticks and timers are not seen"),
+    "local_timer_exit": ("irq_vectors", "how long ticks and timers took is not known"),
+    "reschedule_entry": ("irq_vectors", "reschedule IPIs are not seen"),
+    "reschedule_exit": ("irq_vectors", "how long reschedule IPIs took is not known"),
+    "call_function_entry": ("irq_vectors", "function-call IPIs to many CPUs are not seen"),
+    "call_function_exit": ("irq_vectors", "how long function-call IPIs to many CPUs took is not known"),
+    "call_function_single_entry": ("irq_vectors", "function-call IPIs are not seen"),
+    "call_function_single_exit": ("irq_vectors", "how long function-call IPIs took is not known"),
+    "irq_work_entry": ("irq_vectors", "irq_work is not seen"),
+    "irq_work_exit": ("irq_vectors", "how long irq_work took is not known"),
+    "csd_queue_cpu": ("csd", "who sent a function-call IPI is not known"),
+    "csd_function_entry": ("csd", "what a function-call IPI ran is not known"),
+    "csd_function_exit": ("csd", "when a cross-CPU function ended is not known"),
+    "ipi_send_cpu": ("ipi", "who sent a reschedule IPI or irq_work is not known"),
+    "irq_handler_entry": ("irq", "device interrupts are not seen"),
+    "irq_handler_exit": ("irq", "how long device interrupts took is not known"),
+    "softirq_entry": ("irq", "softirqs are not seen"),
+    "softirq_exit": ("irq", "how long softirqs took is not known"),
+    "softirq_raise": ("irq", "what a device interrupt was for is not known"),
+    "sched_switch": ("sched", "who ran is not known"),
+    "sched_waking": ("sched", "who woke a task that took the CPU is not known"),
+    "sys_enter": ("raw_syscalls", "the sender's system call is known from its stack at best"),
+    "sys_exit": ("raw_syscalls", "when a system call ended is not known"),
+    "page_fault_user": ("exceptions", "page faults are not seen"),
+    "hrtimer_expire_entry": ("timer", "which timer expired is not known"),
+    "hrtimer_expire_exit": ("timer", "which timer a sender ran in is not known"),
+    "hrtimer_start": ("timer", "who armed a timer is not known"),
+    "workqueue_queue_work": ("workqueue", "who queued a work item is not known"),
+    "workqueue_execute_start": ("workqueue", "which work item a kworker ran is not known"),
+}
+# Of use where the kernel has them; nothing is told worse without.
+EXTRAS: Final = {
+    "tlb_flush": "tlb",
+    "signal_generate": "signal",
+    "signal_deliver": "signal",
+    "nmi_handler": "nmi",
+    "sched_migrate_task": "sched",
+}
+# A stack is taken with each of these, on the sender's side.
+STACKS: Final = ("csd_queue_cpu", "ipi_send_cpu", "sched_waking", "workqueue_queue_work")
+
+
+def missing(trace: Trace) -> dict[str, str]:
+    """Return the needed events that a trace does not describe, each with what cannot be told for want of it."""
+    return {event: loss for event, (_, loss) in NEEDS.items() if not trace.has(event)}

@@ -1,0 +1,214 @@
+"""What interrupted the tasks of one CPU: every stretch from a kernel entry's event to its exit's, nesting resolved.
+
+A stretch counts against the task that was running. Kernel threads and the idle task are nobody's work to protect:
+what interrupts them is not told (a kernel thread that takes the CPU from a user task is, as a context switch). Time
+spent in a stretch nested in another is counted in the inner one only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from nostale.contract import Kind
+from nostale.watch.trace import Trace
+
+VECTORS: Final = {
+    "local_timer": Kind.TIMER,
+    "reschedule": Kind.IPI_RESCHEDULE,
+    "call_function": Kind.IPI_CALL,
+    "call_function_single": Kind.IPI_CALL,
+    "irq_work": Kind.IRQ_WORK,
+    "x86_platform_ipi": Kind.DEVICE_IRQ,
+    "thermal_apic": Kind.DEVICE_IRQ,
+    "threshold_apic": Kind.DEVICE_IRQ,
+    "deferred_error_apic": Kind.DEVICE_IRQ,
+    "error_apic": Kind.DEVICE_IRQ,
+    "spurious_apic": Kind.DEVICE_IRQ,
+}
+ENTRIES: Final = {f"{name}_entry": kind for name, kind in VECTORS.items()} | {
+    "irq_handler_entry": Kind.DEVICE_IRQ,
+    "softirq_entry": Kind.SOFTIRQ,
+}
+EXITS: Final = {name.replace("_entry", "_exit"): name for name in ENTRIES}
+PARTS: Final = ("csd_function_entry", "hrtimer_expire_entry", "workqueue_execute_start")
+OTHERS: Final = ("sys_enter", "sys_exit", "page_fault_user", "sched_switch", "nmi_handler", *PARTS)
+
+
+@dataclass(slots=True)
+class Span:
+    """One stretch.
+
+    Args:
+        kind: how it reached the CPU.
+        what: the event that opened it.
+        row: of that event.
+        cpu: the CPU.
+        pid: who was running; 0 the idle task.
+        start_ns: when it began.
+        end_ns: when it ended, None where no event tells.
+        nested_ns: time of stretches inside it, which count for themselves.
+        parts: rows of what ran in it: cross-CPU functions, expired timers, work items.
+        next_pid: of a context switch, who ran instead.
+        via: of a context switch, the kernel entry on whose way out it happened.
+    """
+
+    kind: Kind
+    what: str
+    row: int
+    cpu: int
+    pid: int
+    start_ns: int
+    end_ns: int | None = None
+    nested_ns: int = 0
+    parts: list[int] = field(default_factory=list)
+    next_pid: int = 0
+    via: Span | None = None
+
+    @property
+    def own_ns(self) -> int | None:
+        """Its length without what is nested in it."""
+        return None if self.end_ns is None else max(0, self.end_ns - self.start_ns - self.nested_ns)
+
+
+def spans(trace: Trace, cpu: int, is_kernel_thread: Callable[[int], bool]) -> list[Span]:
+    """Return the stretches of one CPU in order of start.
+
+    Cost: O(events of the kinds above on that CPU).
+    """
+    walk = _Walk(trace, cpu, is_kernel_thread)
+    names = [*ENTRIES, *EXITS, *OTHERS]
+    rows = trace.rows(*names)
+    rows = rows[trace.cpu[rows] == cpu]
+    name_of = {trace.formats.by_name[name].id: name for name in names if trace.has(name)}
+    lost = sorted(one.before_ns for one in trace.lost if one.cpu == cpu)
+    switches = _switches(trace, rows)
+    for row, ts, kind, pid in zip(*(column[rows].tolist() for column in (np.arange(len(trace)), *_columns(trace)))):
+        while lost and ts >= lost[0]:
+            del lost[0]
+            walk.forget()
+        name = name_of[kind]
+        if name in ENTRIES:
+            walk.enter(Span(ENTRIES[name], name, row, cpu, pid, ts))
+        elif name in EXITS:
+            walk.leave(EXITS[name], ts)
+        elif name == "sched_switch":
+            walk.switch(row, ts, *switches[row])
+        else:
+            walk.see(name, row, ts, pid)
+    walk.forget()
+    return sorted(walk.done, key=lambda span: span.row)
+
+
+def _columns(trace: Trace) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], ...]:
+    return trace.ts, trace.type, trace.pid
+
+
+def _switches(trace: Trace, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> dict[int, tuple[int, int, bool]]:
+    """Return for each sched_switch among `rows`: who left, who came, and whether the first would have gone on."""
+    if not trace.has("sched_switch"):
+        return {}
+    rows = rows[trace.type[rows] == trace.formats.by_name["sched_switch"].id]
+    columns = (trace.field(rows, "sched_switch", name).tolist() for name in ("prev_pid", "next_pid", "prev_state"))
+    # 0 is TASK_RUNNING; bit 8 (TASK_REPORT_MAX) marks a preemption in the kernel.
+    return {row: (prev, to, not state & 0xFF) for row, prev, to, state in zip(rows.tolist(), *columns)}
+
+
+@dataclass(slots=True)
+class _Walk:
+    """The state of one CPU while its events go by."""
+
+    trace: Trace
+    cpu: int
+    is_kernel_thread: Callable[[int], bool]
+    done: list[Span] = field(default_factory=list)
+    open: list[Span] = field(default_factory=list)
+    syscalls: dict[int, Span] = field(default_factory=dict)
+    left: dict[int, int] = field(default_factory=dict)
+    preempted: dict[int, Span] = field(default_factory=dict)
+    running: Span | None = None  # the context switch whose taker has the CPU
+    last: Span | None = None
+
+    def enter(self, span: Span) -> None:
+        self.open.append(span)
+
+    def leave(self, name: str, ts: int) -> None:
+        """Close the innermost open stretch of that name; those inside it have lost their exits."""
+        if not any(span.what == name for span in self.open):
+            return
+        while True:
+            span = self.open.pop()
+            if span.what == name:
+                span.end_ns = ts
+                self._count_in_outer(span, ts - span.start_ns)
+                self._finish(span)
+                return
+            self._finish(span)
+
+    def see(self, name: str, row: int, ts: int, pid: int) -> None:
+        if name == "sys_enter":
+            self._give_up(pid)
+            self.syscalls[pid] = Span(Kind.SYSCALL, name, row, self.cpu, pid, ts)
+        elif name == "sys_exit":
+            span = self.syscalls.pop(pid, None)
+            if span is not None:
+                span.end_ns = ts
+                self._finish(span)
+        elif name == "page_fault_user":
+            self._finish(Span(Kind.PAGE_FAULT, name, row, self.cpu, pid, ts))
+        elif name == "nmi_handler":
+            self._finish(Span(Kind.NMI, name, row, self.cpu, pid, ts))
+        elif name == "workqueue_execute_start":
+            if self.running is not None and self.running.next_pid == pid:
+                self.running.parts.append(row)
+        elif self.open:
+            self.open[-1].parts.append(row)
+
+    def switch(self, row: int, ts: int, prev: int, to: int, runnable: bool) -> None:
+        for span in self.open:  # their exits were not recorded: nothing interrupts across a switch
+            self._finish(span)
+        self.open.clear()
+        self.left[prev] = ts
+        self.running = None
+        if runnable and prev != 0:
+            span = Span(Kind.CONTEXT_SWITCH, "sched_switch", row, self.cpu, prev, ts, next_pid=to, via=self.last)
+            self.preempted[prev] = self.running = span
+        back = self.preempted.pop(to, None)
+        if back is not None:
+            back.end_ns = ts
+            self._finish(back)
+        if to in self.syscalls and to in self.left:
+            self.syscalls[to].nested_ns += ts - self.left[to]
+        self.last = None
+
+    def forget(self) -> None:
+        """Events were lost, or there are no more: what is open has no known end."""
+        for span in (*self.open, *self.syscalls.values(), *self.preempted.values()):
+            self._finish(span)
+        self.open.clear()
+        self.syscalls.clear()
+        self.preempted.clear()
+        self.left.clear()
+        self.running = self.last = None
+
+    def _give_up(self, pid: int) -> None:
+        """A system call whose exit was seen on another CPU, or not at all."""
+        span = self.syscalls.pop(pid, None)
+        if span is not None:
+            self._finish(span)
+
+    def _count_in_outer(self, span: Span, length_ns: int) -> None:
+        if self.open:
+            self.open[-1].nested_ns += length_ns
+        elif span.pid in self.syscalls:
+            self.syscalls[span.pid].nested_ns += length_ns
+
+    def _finish(self, span: Span) -> None:
+        # Softirqs run on the way out of the interrupt before them: that one is the way in.
+        if span.kind is not Kind.SOFTIRQ or self.last is None:
+            self.last = span
+        if span.pid != 0 and not self.is_kernel_thread(span.pid):
+            self.done.append(span)

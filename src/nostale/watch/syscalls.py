@@ -1,0 +1,18 @@
+"""Names of system calls by number, from the small table beside this file."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+
+def syscall_names(machine: str) -> dict[int, str]:
+    """Return number to name for `machine` as uname says it; empty for one without a table.
+
+    >>> syscall_names("x86_64")[324], syscall_names("m68k")
+    ('membarrier', {})
+    """
+    if machine != "x86_64":
+        return {}
+    table = files(__package__).joinpath("syscalls_x86_64.txt").read_text(encoding="ascii")
+    rows = (line.split() for line in table.splitlines() if not line.startswith("#"))
+    return {int(number): name for number, name in rows}

@@ -1,0 +1,92 @@
+"""What a kernel function that ran on an interrupted CPU is there for: the tables that name the work."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nostale.contract import Work
+
+# Functions that one CPU asks another to run (smp_call_function and its kin), v6.12 names.
+FUNCTIONS: Final[dict[str, Work]] = {
+    "do_sync_core": Work.TEXT_PATCH,  # arch/x86/kernel/alternative.c, text_poke_sync()
+    "ipi_mb": Work.MEMBARRIER,  # kernel/sched/membarrier.c, and the next three
+    "ipi_sync_core": Work.MEMBARRIER,
+    "ipi_rseq": Work.MEMBARRIER,
+    "ipi_sync_rq_state": Work.MEMBARRIER,
+    "flush_tlb_func": Work.TLB_FLUSH,  # arch/x86/mm/tlb.c, and the next two
+    "do_flush_tlb_all": Work.TLB_FLUSH,
+    "do_kernel_range_flush": Work.TLB_FLUSH,
+    "__bpf_arch_ibpb": Work.BPF_LOAD,  # arch/x86/net/bpf_jit_comp.c: asked for as a program's memory is allocated
+    "remote_function": Work.PERF,  # kernel/events/core.c
+    "__perf_event_read": Work.PERF,
+    "sched_ttwu_pending": Work.WAKEUP,  # kernel/sched/core.c: wake-ups queued to the CPU
+    "nohz_csd_func": Work.TICK,  # kernel/sched/core.c: balancing for CPUs without a tick
+    "rb_wake_up_waiters": Work.TRACING,  # kernel/trace/ring_buffer.c
+    "rps_trigger_softirq": Work.NETWORK,  # net/core/dev.c
+    "__blk_mq_complete_request_remote": Work.BLOCK_IO,  # block/blk-mq.c
+}
+_PREFIXES: Final = (
+    ("rcu_", Work.RCU),  # rcu_exp_handler, rcu_barrier_handler, rcu_iw_handler
+    ("perf_", Work.PERF),
+    ("tick_", Work.TICK),  # tick_nohz_handler, tick_sched_timer
+    ("posix_timer_fn", Work.POSIX_TIMER),  # kernel/time/posix-timers.c
+    ("alarm_handle_timer", Work.POSIX_TIMER),
+    ("it_real_fn", Work.POSIX_TIMER),  # kernel/time/itimer.c, setitimer(2)
+    ("hrtimer_wakeup", Work.WAKEUP),  # kernel/time/hrtimer.c: a task that slept for a time
+    ("timerfd_", Work.WAKEUP),
+)
+
+# Bare reschedule IPIs: by the function that sent it (its return address is the event's callsite) or one on its stack.
+_SENDERS: Final = (
+    (("posixtimer_send_sigqueue", "send_sigqueue"), Work.POSIX_TIMER),  # kernel/signal.c; its callers are POSIX timers
+    (("__send_signal_locked", "signal_wake_up_state", "kick_process", "complete_signal"), Work.SIGNAL),
+    (("rcu_implicit_dynticks_qs", "rcu_watching_snap_recheck", "resched_cpu"), Work.RCU),
+    (("try_to_wake_up", "wake_up_new_task", "wakeup_preempt", "check_preempt_curr", "ttwu_queue_wakelist"), Work.WAKEUP),
+    (("sched_balance_rq", "load_balance"), Work.TICK),  # moves a task at the tick's softirq
+)
+# include/linux/interrupt.h: HI, TIMER, NET_TX, NET_RX, BLOCK, IRQ_POLL, TASKLET, SCHED, HRTIMER, RCU
+_SOFTIRQS: Final = {
+    1: Work.TICK,
+    2: Work.NETWORK,
+    3: Work.NETWORK,
+    4: Work.BLOCK_IO,
+    7: Work.TICK,
+    8: Work.TICK,
+    9: Work.RCU,
+}
+SOFTIRQ_NAMES: Final = ("HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU")
+
+
+def work_of_function(name: str) -> Work:
+    """Return what a function is for, `unknown` where no table has it.
+
+    >>> work_of_function("ipi_sync_core").value, work_of_function("rcu_exp_handler").value, work_of_function("f").value
+    ('membarrier', 'rcu', 'unknown')
+    """
+    exact = FUNCTIONS.get(name)
+    if exact is not None:
+        return exact
+    return next((work for prefix, work in _PREFIXES if name.startswith(prefix)), Work.UNKNOWN)
+
+
+def work_of_sender(callsite: str, stack: tuple[str, ...]) -> Work:
+    """Return why a reschedule IPI was sent, by its callsite or, where that does not tell, by the sender's stack."""
+    for names, work in _SENDERS:
+        if callsite in names:
+            return work
+    for names, work in _SENDERS:
+        if any(frame in names for frame in stack):
+            return work
+    return Work.UNKNOWN
+
+
+def work_of_softirq(vector: int) -> Work:
+    """Return what a softirq is for."""
+    return _SOFTIRQS.get(vector, Work.UNKNOWN)
+
+
+def work_of_raised(vectors: set[int]) -> Work:
+    """Return what a device's interrupt is for, by the softirqs that it raised."""
+    if 4 in vectors:
+        return Work.BLOCK_IO
+    return Work.NETWORK if vectors & {2, 3} else Work.UNKNOWN

@@ -1,0 +1,202 @@
+"""Ground truth: on each recording the provoking cause is named where the operation struck, and nowhere else.
+
+The truth (NAME.json) was written by the provoking program itself. Whether its target had CPU 1 is asked of
+sched_switch alone, here and not through the engine's own attribution.
+"""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from nostale.contract import Interruption, Kind, Work
+from nostale.watch import analyse, read_trace
+from nostale.watch.joins import Joins
+
+pytestmark = pytest.mark.shared
+SLACK_NS = 30_000  # an event is written a little before or after the clock is read around the call
+MS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a break must say to name the provocation; `by` is whose work it was."""
+
+    work: Work
+    by: str
+    kind: Kind | None = None
+    function: str | None = None
+    syscall: str | None = None
+    frame: str | None = None
+    strikes_ns: int = 0  # after the operation's begin
+    asks: str | None = None  # the operation strikes only now and then: when the actor asks CPU 1 to run this
+
+    def named_by(self, one: Interruption, truth: dict) -> bool:
+        return (
+            one.cause.kind is self.work
+            and one.pid == truth["target_tid"]
+            and one.cause.pid == truth[self.by]
+            and self.kind in (None, one.kind)
+            and self.function in (None, one.cause.function)
+            and self.syscall in (None, one.cause.syscall)
+            and (self.frame is None or self.frame in one.cause.stack)
+        )
+
+
+EXPECTED = {
+    "membarrier_sync_core": Expected(
+        Work.MEMBARRIER, "actor_tid", Kind.IPI_CALL, "ipi_sync_core", "membarrier", "membarrier_private_expedited"
+    ),
+    "mprotect": Expected(
+        Work.TLB_FLUSH, "actor_tid", Kind.IPI_CALL, "flush_tlb_func", "mprotect", "do_mprotect_pkey"
+    ),
+    "text_poke": Expected(
+        Work.TEXT_PATCH, "actor_tid", Kind.IPI_CALL, "do_sync_core", "write", "smp_text_poke_batch_finish"
+    ),
+    "bpf_load": Expected(
+        Work.BPF_LOAD, "actor_tid", Kind.IPI_CALL, "__bpf_arch_ibpb", "setsockopt", "bpf_int_jit_compile", asks="__bpf_arch_ibpb"
+    ),
+    "signal": Expected(Work.SIGNAL, "actor_tid", Kind.IPI_RESCHEDULE, None, "tgkill", "kick_process"),
+    "timer": Expected(
+        Work.POSIX_TIMER, "actor_tid", Kind.IPI_RESCHEDULE, None, "timer_settime", "posix_timer_fn", strikes_ns=MS
+    ),
+    "workqueue": Expected(Work.WORKQUEUE, "actor_tid", Kind.CONTEXT_SWITCH, "refresh_vm_stats", "write"),
+    "pagefault": Expected(Work.SELF, "target_tid", Kind.PAGE_FAULT),
+    "syscall": Expected(Work.SELF, "target_tid", Kind.SYSCALL, None, "getppid"),
+    "exec_cpu1": Expected(Work.TLB_FLUSH, "actor_tid", Kind.IPI_CALL, "flush_tlb_func", "clone", "dup_mmap"),
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    windows: int
+    named: int
+    right: int
+    wrong: int
+
+    @property
+    def recall(self) -> float:
+        return self.named / self.windows if self.windows else 0.0
+
+    @property
+    def precision(self) -> float:
+        told = self.right + self.wrong
+        return self.right / told if told else 0.0
+
+
+def score(name: str, breaks: tuple[Interruption, ...], trace, truth: dict) -> Score:
+    expected = EXPECTED[name]
+    windows = [op for op in truth["ops"] if struck(op, expected, trace, truth)]
+    span = (truth["ops"][0][0] - SLACK_NS, truth["ops"][-1][1] + SLACK_NS)
+    told = [one for one in breaks if expected.named_by(one, truth) and span[0] <= one.start_ns <= span[1]]
+    named = sum(any(overlaps(one, op) for one in told) for op in windows)
+    right = sum(any(overlaps(one, op) for op in truth["ops"]) for one in told)
+    return Score(len(windows), named, right, len(told) - right)
+
+
+def overlaps(one: Interruption, op: list[int]) -> bool:
+    end = one.start_ns + (one.duration_ns or 0)
+    return one.start_ns <= op[1] + SLACK_NS and end >= op[0] - SLACK_NS
+
+
+def struck(op: list[int], expected: Expected, trace, truth: dict) -> bool:
+    if expected.asks and not asked(op, expected.asks, trace, truth):
+        return False
+    return on_cpu(trace, truth, op[0] + expected.strikes_ns)
+
+
+def asked(op: list[int], function: str, trace, truth: dict) -> bool:
+    rows = trace.rows("csd_queue_cpu")
+    rows = rows[(trace.ts[rows] >= op[0]) & (trace.ts[rows] <= op[1]) & (trace.pid[rows] == truth["actor_tid"])]
+    return function in [trace.origin.symbols.name(int(one)) for one in trace.field(rows, "csd_queue_cpu", "func")]
+
+
+def on_cpu(trace, truth: dict, when_ns: int) -> bool:
+    rows = trace.rows("sched_switch")
+    rows = rows[trace.cpu[rows] == truth["cpu"]]
+    at = int(np.searchsorted(trace.ts[rows], when_ns)) - 1
+    return at >= 0 and int(trace.field(rows[at : at + 1], "sched_switch", "next_pid")[0]) == truth["target_tid"]
+
+
+def load(shared, name):
+    truth = json.loads((shared / f"data/watch/{name}.json").read_text())
+    return read_trace(shared / f"data/watch/{name}.dat"), truth
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_the_provoking_cause_is_named_where_it_struck_and_nowhere_else(shared, name, record_property):
+    trace, truth = load(shared, name)
+    found = score(name, analyse(trace, [truth["cpu"]]).breaks, trace, truth)
+    record_property("score", str(found))
+    assert found.windows > 0
+    assert (found.recall, found.precision) == (1.0, 1.0), found
+
+
+def test_nothing_crosses_cpus_in_the_windows_of_an_operation_that_does_nothing(shared):
+    trace, truth = load(shared, "none")
+    breaks = analyse(trace, [truth["cpu"]]).breaks
+    windows = [op for op in truth["ops"] if on_cpu(trace, truth, op[0])]
+    assert windows
+    for op in windows:
+        inside = [one for one in breaks if one.pid == truth["target_tid"] and op[0] <= one.start_ns <= op[1]]
+        assert not [one for one in inside if one.cause.cpu not in (None, truth["cpu"])]
+
+
+# --- the test of the test: readers that are wrong must fail it
+
+
+def everywhere(name, breaks, truth):
+    """Names the expected cause at every break of the target."""
+    expected = EXPECTED[name]
+    return tuple(Fake(expected, one, truth) for one in breaks if one.pid == truth["target_tid"])
+
+
+def Fake(expected, one, truth):  # noqa: N802
+    from dataclasses import replace
+
+    cause = replace(
+        one.cause,
+        kind=expected.work,
+        pid=truth[expected.by],
+        function=expected.function,
+        syscall=expected.syscall,
+        stack=(expected.frame or "",),
+    )
+    return replace(one, kind=expected.kind or one.kind, cause=cause)
+
+
+# Where the target did nothing but the provoked thing, naming it everywhere is right: those two cannot tell.
+TELLING = sorted(set(EXPECTED) - {"pagefault", "syscall"})
+
+
+@pytest.mark.parametrize("name", TELLING)
+def test_a_reader_that_names_the_cause_everywhere_fails(shared, name):
+    trace, truth = load(shared, name)
+    breaks = analyse(trace, [truth["cpu"]]).breaks
+    assert score(name, everywhere(name, breaks, truth), trace, truth).precision < 1.0
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_a_reader_that_names_no_cause_fails(shared, name):
+    trace, truth = load(shared, name)
+    assert score(name, (), trace, truth).recall == 0.0
+
+
+JOINS = {
+    "csd": ("mprotect", "membarrier_sync_core", "text_poke", "bpf_load", "exec_cpu1"),
+    "sent": ("signal", "timer"),
+    "stack": ("mprotect", "membarrier_sync_core", "text_poke", "bpf_load", "signal", "timer", "exec_cpu1"),
+    "queued": ("workqueue",),
+    "syscall": ("mprotect", "membarrier_sync_core", "text_poke", "bpf_load", "signal", "timer", "workqueue", "exec_cpu1"),
+    "armed": ("timer",),
+    "call_name": ("syscall",),
+}
+
+
+@pytest.mark.parametrize(("join", "name"), [(join, name) for join, names in JOINS.items() for name in names])
+def test_an_attribution_that_lacks_one_join_fails(shared, monkeypatch, join, name):
+    trace, truth = load(shared, name)
+    empty = {"sent": (), "stack": ()}.get(join)
+    monkeypatch.setattr(Joins, join, lambda *_: empty)
+    assert score(name, analyse(trace, [truth["cpu"]]).breaks, trace, truth).recall < 1.0
