@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import click
 
-from nostale.contract import Answer, BadInput
+from nostale.contract import Answer, BadInput, NostaleError
 from nostale.report import to_json, to_text
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 EXIT = {"holds": 0, "violated": 1, "unknown": 3}
 COULD_NOT_RUN = 2
 
@@ -30,7 +31,7 @@ def output_options(function: F) -> F:
     function = click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write there.")(
         function
     )
-    return cast(F, click.option("--format", "form", type=formats, default="text", help="Of the result.")(function))
+    return click.option("--format", "form", type=formats, default="text", help="Of the result.")(function)
 
 
 def render(answer: Answer, form: str, output: Path | None, color: str) -> int:
@@ -43,6 +44,23 @@ def render(answer: Answer, form: str, output: Path | None, color: str) -> int:
         text = to_text(answer, colour=wants_colour(color, to_file=output is not None))
     print_or_write(text, output)
     return EXIT[answer.verdict]
+
+
+def worked_through(targets: Iterable[T], work: Callable[[T], Answer]) -> tuple[tuple[Answer, ...], int]:
+    """Do every target; one that cannot be done is told on stderr and the others go on.
+
+    Returns:
+        The answers, and 2 if any could not be done, else 0.
+    """
+    answers: list[Answer] = []
+    failed = 0
+    for target in targets:
+        try:
+            answers.append(work(target))
+        except NostaleError as error:
+            print(f"nostale: {error}", file=sys.stderr)
+            failed = COULD_NOT_RUN
+    return tuple(answers), failed
 
 
 def print_or_write(text: str, output: Path | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,46 +37,47 @@ def find_compiler() -> Compiler | None:
     return None
 
 
-def build(compiler: Compiler, source: Path, flags: Sequence[str], cache: Cache | None = None) -> Path:
-    """Compile one source file and return what came of it, from the cache where nothing changed.
+def build(
+    compiler: Compiler,
+    sources: Sequence[Path],
+    flags: Sequence[str],
+    *,
+    depends: Sequence[Path] = (),
+    cache: Cache | None = None,
+) -> Path:
+    """Compile sources into one file and return it, from the cache where nothing changed.
 
     Args:
         compiler: by `find_compiler`.
-        source: a C or assembly file that includes nothing but the system's headers.
-        flags: such as `-O2`, and `-c` for an object instead of an executable.
+        sources: C or assembly files.
+        flags: such as `-O2`, and `-c` or `-r` for an object instead of an executable.
+        depends: other files that the sources include.
         cache: where results are kept.
 
     Raises:
         NotHere: the compiler refuses; its first error is told.
     """
-    text = source.read_text()
-    key = key_of("cc", compiler.path, compiler.version, source.suffix, text, *flags)
-    return (cache or Cache()).entry(key, lambda path: _compile(compiler, source, flags, path))
+    texts = [text for path in (*sources, *depends) for text in (path.name, path.read_text())]
+    key = key_of("cc", compiler.path, compiler.version, *flags, *texts)
+    return (cache or Cache()).entry(key, lambda path: _compile(compiler, sources, flags, path))
 
 
 def build_text(compiler: Compiler, text: str, flags: Sequence[str], cache: Cache | None = None) -> Path:
     """Compile generated C, as `build`."""
-    kept = cache or Cache()
-    source = kept.directory / f"making-{os.getpid()}.c"
-
-    def make(path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="nostale-cc-") as directory:
+        source = Path(directory) / "generated.c"
         source.write_text(text)
-        try:
-            _compile(compiler, source, flags, path)
-        finally:
-            source.unlink(missing_ok=True)
-
-    return kept.entry(key_of("cc", compiler.path, compiler.version, text, *flags), make)
+        return build(compiler, [source], flags, cache=cache)
 
 
-def _compile(compiler: Compiler, source: Path, flags: Sequence[str], target: Path) -> None:
-    command = [compiler.path, *flags, "-o", str(target), str(source)]
+def _compile(compiler: Compiler, sources: Sequence[Path], flags: Sequence[str], target: Path) -> None:
+    command = [compiler.path, *flags, "-o", str(target), *map(str, sources)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         complaints = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
         raise NotHere(
             compiler.path,
-            f"does not compile {source.name}: {complaints[0] if complaints else 'no word why'}",
+            f"does not compile {sources[0].name}: {complaints[0] if complaints else 'no word why'}",
             cause="a compiler without its headers",
             remedy="install gcc and libc6-dev, or set CC=",
         )
