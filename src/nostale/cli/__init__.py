@@ -5,22 +5,34 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from importlib import import_module
 
 import click
 
 from nostale import __version__
-from nostale.cli.check import check
-from nostale.cli.explain import explain
-from nostale.cli.lint import lint
-from nostale.cli.prove import prove
-from nostale.cli.systems import systems
-from nostale.cli.watch import watch
 from nostale.contract import NostaleError
 
 __all__ = ["main"]
 
 
+COMMANDS = ("check", "prove", "lint", "watch", "systems", "explain")
+
+
+class _Commands(click.Group):
+    """Imports a command when it is asked for: each needs one engine, and starting should cost nothing else."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = getattr(import_module(f"nostale.cli.{cmd_name}"), cmd_name)
+        return found
+
+
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit: 0 holds, 1 violated, 2 could not run, 3 unknown.",
 )
@@ -36,10 +48,6 @@ def nostale() -> None:
     """
 
 
-for _command in (check, prove, lint, watch, systems, explain):
-    nostale.add_command(_command)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit. A user's fault is one line on stderr and 2; ours is a traceback that says so, and 2."""
     sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
@@ -52,9 +60,11 @@ def _run(arguments: list[str]) -> int:
         return code if isinstance(code, int) else 0
     except NostaleError as error:
         print(f"nostale: {error}", file=sys.stderr)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
     except click.ClickException as error:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "nostale"
-        print(f"{where}: {error.format_message()}; see {where} --help", file=sys.stderr)
+        print(f"{where}: {error.format_message().rstrip('.')}; see {where} --help", file=sys.stderr)
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nostale.cli.common import output_options, progress, render
 from nostale.contract import Answer, BadInput
 from nostale.systems.catalogue import SYSTEMS
-from nostale.watch import TraceMonitor
+
+if TYPE_CHECKING:
+    from nostale.watch import TraceMonitor
 
 LIVE = "live"
 _SECONDS = 10.0

@@ -137,17 +137,16 @@ class _Writer:
             case Let(number, value):
                 return [*self.indices(value), f"t{number} = {self.expr(value)};"]
             case Store(slot, value, _):
-                return [*self.indices(value), *self.range_check(value, [slot]), f"n{slot} = {self.expr(value)};"]
+                lines = [*self.indices(value), f"{{ int32_t value = {self.expr(value)};"]
+                return [*lines, *self.range_check(value, slot), f"n{slot} = value; }}"]
             case StoreAt(base, size, index, value, _):
-                cells = list(range(base, base + size))
-                stores = " ".join(f"case {i}: n{cell} = value; break;" for i, cell in enumerate(cells))
-                return [
-                    *self.indices(index),
-                    *self.indices(value),
-                    *self.index_check(index, size),
-                    *self.range_check(value, cells),
-                    f"{{ int32_t value = {self.expr(value)}; switch ({self.expr(index)}) {{ {stores} }} }}",
-                ]
+                # Everything is read before anything is written, and in the interpreter's order.
+                lines = [*self.indices(index), *self.index_check(index, size), *self.indices(value)]
+                lines.append(f"{{ int32_t value = {self.expr(value)}; switch ({self.expr(index)}) {{")
+                for offset, cell in enumerate(range(base, base + size)):
+                    lines.append(f"case {offset}:")
+                    lines += [*self.range_check(value, cell), f"n{cell} = value; break;"]
+                return [*lines, "} }"]
             case If(condition, then, other):
                 lines = [*self.indices(condition), f"if ({self.expr(condition)}) {{"]
                 lines += [line for inner in then for line in self.op(inner)]
@@ -159,13 +158,13 @@ class _Writer:
             case Note():
                 return []
 
-    def range_check(self, value: Expr, slots: list[int]) -> list[str]:
-        low = max(self.system.slots[slot].low for slot in slots)
-        high = min(self.system.slots[slot].high for slot in slots)
-        least, most = interval(value, self.system.slots)
-        if low <= least and most <= high:
+    def range_check(self, expr: Expr, slot: int) -> list[str]:
+        """Check the C variable `value`, which holds `expr`, unless its range says that there is no need."""
+        held = self.system.slots[slot]
+        least, most = interval(expr, self.system.slots)
+        if held.low <= least and most <= held.high:
             return []
-        return [f"{{ int32_t value = {self.expr(value)}; if (value < {low} || value > {high}) {self.fail()} }}"]
+        return [f"if (value < {held.low} || value > {held.high}) {self.fail()}"]
 
     def index_check(self, index: Expr, size: int) -> list[str]:
         least, most = interval(index, self.system.slots)

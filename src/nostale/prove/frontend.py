@@ -12,7 +12,22 @@ from typing import Any
 
 from nostale.contract import BadInput, Role
 from nostale.prove.expressions import Scope, World, as_expr, evaluate
-from nostale.prove.ir import Assume, Binary, Const, Expr, Load, Op, Predicate, Rule, Slot, Store, System, Unary
+from nostale.prove.ir import (
+    Assume,
+    Binary,
+    Const,
+    Expr,
+    Load,
+    Op,
+    Predicate,
+    Rule,
+    Slot,
+    Store,
+    System,
+    Unary,
+    interval,
+    unsafe_index,
+)
 from nostale.prove.language import Bind, Cells, Component, Marked, Model, Variable
 from nostale.prove.source import headline, source_of, statements
 from nostale.prove.steps import Edge, Flow, flow, strands
@@ -244,4 +259,13 @@ def _condition(function: Callable[..., Any], world: World) -> Expr:
             "is not a single return of a condition",
             remedy="write `return ...`, with helpers for its parts",
         )
-    return as_expr(evaluate(last.value, scope, world), scope.source, last)
+    condition = as_expr(evaluate(last.value, scope, world), scope.source, last)
+    # In every state, also in those where a step would never look: so the ranges alone must do.
+    if unsafe := unsafe_index(condition, world.slots):
+        low, high = interval(unsafe.index, world.slots)
+        raise BadInput(
+            str(unsafe.site),
+            f"the index may be {low} to {high}, the row has {unsafe.size} elements",
+            remedy="give the index variable the row's range",
+        )
+    return condition

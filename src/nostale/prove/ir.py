@@ -283,6 +283,22 @@ def reads(expr: Expr) -> Iterator[int]:
             return
 
 
+def unsafe_index(expr: Expr, slots: tuple[Slot, ...] | list[Slot]) -> LoadAt | None:
+    """Return a read whose index may leave its row, going by the ranges alone; None where there is none."""
+    match expr:
+        case LoadAt(_, size, index, _):
+            low, high = interval(index, slots)
+            return expr if low < 0 or high >= size else unsafe_index(index, slots)
+        case Unary(_, operand):
+            return unsafe_index(operand, slots)
+        case Binary(_, left, right):
+            return unsafe_index(left, slots) or unsafe_index(right, slots)
+        case Choose(condition, then, other):
+            return unsafe_index(condition, slots) or unsafe_index(then, slots) or unsafe_index(other, slots)
+        case _:
+            return None
+
+
 def writes(body: tuple[Op, ...]) -> Iterator[int]:
     """Yield every slot a body may write, with repetition."""
     for op in body:

@@ -428,7 +428,7 @@ class _Process:
     ) -> int:
         end = self.location()
         for strand in strands(body, scope, self.world):
-            self.keep_locals(strand, scope)
+            self.keep_locals(strand, scope, node)
             if not atomic and not _is_wait(node):
                 self.one_access(_touched(strand.ops), node, scope)
             self.edge(
@@ -441,10 +441,12 @@ class _Process:
             )
         return end
 
-    def keep_locals(self, strand: Strand, scope: Scope) -> None:
+    def keep_locals(self, strand: Strand, scope: Scope, node: ast.stmt) -> None:
         """Make locals that outlive their step part of the state; what is known now stays known."""
-        varying = _varying(scope.source.tree)
+        varying, wanted = _varying(scope.source.tree), _read_outside(scope.source.tree, node)
         for name, value in strand.names.items():
+            if name not in wanted:
+                continue
             if scope.names.get(name) is value and name not in varying:
                 continue
             if isinstance(value, Load) and value == scope.names.get(name):
@@ -503,6 +505,16 @@ def _varying(tree: ast.FunctionDef) -> set[str]:
         for name in _assigned(node)
     }
     return looped | {name for name in found if found.count(name) > 1}
+
+
+def _read_outside(tree: ast.FunctionDef, node: ast.stmt) -> set[str]:
+    """Return the names that are read in the function but outside `node`: only those need to be kept."""
+    inside = set(map(id, ast.walk(node)))
+    return {
+        part.id
+        for part in ast.walk(tree)
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and id(part) not in inside
+    }
 
 
 def _assigned(node: ast.AST) -> list[str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from nostale.contract import Contract, Page, Requirement
-from nostale.lint import Rule
-from nostale.prove import Model
 from nostale.systems.catalogue import SYSTEMS
 from nostale.systems.system import System
+
+if TYPE_CHECKING:
+    from nostale.lint import Rule
+    from nostale.prove import Model
 
 
 def pages() -> Iterator[Page]:

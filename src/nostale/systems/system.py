@@ -6,11 +6,14 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from nostale.contract import Contract, Requirement
-from nostale.lint import Rule
-from nostale.prove import Model
-from nostale.watch import TraceMonitor
+
+if TYPE_CHECKING:  # each engine is imported only by the commands that use it
+    from nostale.lint import Rule
+    from nostale.prove import Model
+    from nostale.watch import TraceMonitor
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,15 @@
 """codegen: instruction bytes that change while CPUs may execute them."""
 
-from nostale.prove import Model
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from nostale.systems.codegen.contract import SYNC_BEFORE_EXECUTE
 from nostale.systems.system import System
-from nostale.watch import TraceMonitor
+
+if TYPE_CHECKING:
+    from nostale.prove import Model
+    from nostale.watch import TraceMonitor
 
 
 def _models() -> tuple[type[Model], ...]:

@@ -1,9 +1,15 @@
 """entry: what a CPU knows of its own context when the kernel is entered."""
 
-from nostale.lint import Rule
-from nostale.prove import Model
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from nostale.systems.entry.contract import CONTRACTS
 from nostale.systems.system import System
+
+if TYPE_CHECKING:
+    from nostale.lint import Rule
+    from nostale.prove import Model
 
 
 def _models() -> tuple[type[Model], ...]:

@@ -1,0 +1,52 @@
+"""Documents say what is true: their sessions are run and must print what they show."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SESSION = re.compile(r"```console\n(.*?)```", re.S)
+
+
+def sessions() -> list[tuple[str, str, str]]:
+    """Each (document, command, what it shows); `...` in what is shown stands for any lines."""
+    found = []
+    for document in DOCUMENTS:
+        for block in SESSION.findall(document.read_text()):
+            for part in re.split(r"^\$ ", block, flags=re.M)[1:]:
+                command, _, shown = part.partition("\n")
+                found.append((str(document.relative_to(ROOT)), command, shown))
+    return found
+
+
+@pytest.mark.parametrize(("document", "command", "shown"), sessions(), ids=lambda x: str(x)[:50])
+def test_a_session_prints_what_the_document_shows(document, command, shown, compiler, tmp_path):
+    if not command.startswith("nostale"):
+        pytest.skip(f"not a nostale command: {command}")
+    done = subprocess.run(
+        f"{Path(sys.executable).parent}/{command}", shell=True, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    pattern = r"(?:.*\n)*?".join(re.escape(part) for part in re.split(r"^\.\.\.\n", shown, flags=re.M))
+    assert re.fullmatch(pattern, done.stdout), f"{document}: $ {command}\n{done.stdout}\n{done.stderr}"
+
+
+def test_every_link_to_a_file_leads_somewhere():
+    for document in [*DOCUMENTS, *ROOT.glob("*.md"), *(ROOT / "src").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_nothing_names_this_machine():
+    words = re.compile(r"/work/|/root/|farm-|\.library")
+    for path in [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*"),
+        *(ROOT / "src").rglob("*.py"),
+        *(ROOT / "bench").rglob("*"),
+    ]:
+        if path.is_file():
+            assert not words.search(path.read_text()), path
