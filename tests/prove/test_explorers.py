@@ -1,4 +1,4 @@
-"""The interpreter and the generated C give the same counts, verdicts and ways, on the repository's models and on made ones."""
+"""The interpreter and the generated C give the same counts and ways, on the repository's models and on made ones."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings

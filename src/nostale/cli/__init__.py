@@ -10,6 +10,7 @@ from importlib import import_module
 import click
 
 from nostale import __version__
+from nostale.cli.nearest import nearest
 from nostale.contract import NostaleError
 
 __all__ = ["main"]
@@ -24,9 +25,9 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         if cmd_name not in COMMANDS:
-            return None
+            ctx.fail(f"no command {cmd_name!r}; {nearest(cmd_name, list(COMMANDS))}")
         found: click.Command = getattr(import_module(f"nostale.cli.{cmd_name}"), cmd_name)
         return found
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import click
 
-from nostale.cli.common import output_options, render, worked_through
+from nostale.cli.common import conclude, output_options, worked_through
 from nostale.cli.lint import lint_image
-from nostale.cli.models import find_model, named_models, nearest
+from nostale.cli.models import find_model, named_models
+from nostale.cli.nearest import nearest
 from nostale.cli.prove import default_means, run
 from nostale.cli.watch import LIVE, watch_live, watch_recording
 from nostale.contract import Answer, BadInput, NotHere, NotPermitted
@@ -40,8 +41,7 @@ def check(targets: tuple[str, ...], form: str, output: Path | None, color: str) 
     else:
         parts, failed = worked_through(_DEMONSTRATIONS, lambda one: one())
         answer = Answer("check", "demonstrations", {"demonstrations": len(parts)}, (), parts=parts)
-    code = render(answer, form, output, color)
-    return failed or code
+    return conclude(answer, failed, form, output, color)
 
 
 def check_one(target: str) -> Answer:

@@ -63,6 +63,12 @@ def worked_through(targets: Iterable[T], work: Callable[[T], Answer]) -> tuple[t
     return tuple(answers), failed
 
 
+def conclude(answer: Answer, failed: int, form: str, output: Path | None, color: str) -> int:
+    """Render what was worked through, if anything was, and return the exit code: `failed` before any verdict."""
+    code = render(answer, form, output, color) if answer.parts else COULD_NOT_RUN
+    return failed or code
+
+
 def print_or_write(text: str, output: Path | None) -> None:
     """Write the result to a file if one was named, else to stdout."""
     if output:

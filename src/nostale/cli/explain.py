@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from nostale.cli.models import nearest
+from nostale.cli.nearest import nearest
 from nostale.contract import BadInput
 from nostale.report import page_to_text
 from nostale.systems.pages import pages

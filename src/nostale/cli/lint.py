@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nostale.cli.common import output_options, progress, render, worked_through
+from nostale.cli.common import conclude, output_options, progress, render, worked_through
 from nostale.contract import Answer
 from nostale.systems.catalogue import SYSTEMS
 
@@ -25,8 +25,7 @@ def lint(images: tuple[Path, ...], form: str, output: Path | None, color: str) -
         return render(lint_image(images[0]), form, output, color)
     parts, failed = worked_through(images, lint_image)
     answer = Answer("lint", f"{len(images)} images", {"images": len(parts)}, (), parts=parts)
-    code = render(answer, form, output, color)
-    return failed or code
+    return conclude(answer, failed, form, output, color)
 
 
 def lint_image(image: Path) -> Answer:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import sys
 import traceback
 from pathlib import Path
 
+from nostale.cli.nearest import nearest
 from nostale.contract import BadInput, NostaleError
 from nostale.prove import Model
 from nostale.systems.catalogue import SYSTEMS
@@ -39,17 +39,9 @@ def find_model(target: str) -> tuple[type[Model], str]:
         found = models[name]
     variant = rest[0] if rest else ""
     if len(rest) > 1 or (variant not in ("", EVERY_VARIANT) and variant not in found.variants()):
-        known = [*found.variants(), EVERY_VARIANT]
+        known = list(found.variants())
         raise BadInput(target, f"no variant {':'.join(rest)!r}", remedy=nearest(variant, known))
     return found, variant
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """Return a remedy that names the nearest things that exist."""
-    close = difflib.get_close_matches(name, known, 3, 0.5)
-    if close:
-        return f"did you mean {' or '.join(close)}?"
-    return f"there is {', '.join(known)}" if known else "there is none"
 
 
 def _from_file(path: Path, rest: list[str]) -> tuple[type[Model], list[str]]:

@@ -1,0 +1,162 @@
+"""The command line: what goes to stdout and stderr, and the exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from nostale.cli import _run
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = json.loads((ROOT / "schema/result.schema.json").read_text())
+
+
+def nostale(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = _run(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def valid(text: str) -> dict:
+    answer = json.loads(text)
+    jsonschema.validate(answer, SCHEMA)
+    return answer
+
+
+def test_what_holds_exits_0_and_what_is_violated_1(capsys):
+    assert nostale(capsys, "prove", "codegen")[0] == 0
+    assert nostale(capsys, "prove", "codegen:no-tail-sync")[0] == 1
+
+
+def test_what_is_unknown_exits_3(capsys):
+    assert nostale(capsys, "prove", "codegen", "--max-states", "20")[0] == 3
+
+
+@pytest.mark.parametrize("model", ["codegen", "entry"])
+def test_a_table_of_every_variant_is_one_object(capsys, model):
+    code, out, _ = nostale(capsys, "prove", f"{model}:all", "--format", "json")
+    answer = valid(out)
+    assert code == 1 and [part["verdict"] for part in answer["parts"]] == ["holds", "violated", "violated", "violated"]
+
+
+def test_json_names_use_and_rely(capsys):
+    answer = valid(nostale(capsys, "prove", "codegen:no-final-sync", "--format", "json")[1])
+    of = [result["of"] for result in answer["results"] if result["id"] == "codegen.sync-before-execute"]
+    assert of == ["use", "rely"]
+
+
+def test_parameters_are_set(capsys):
+    code, out, _ = nostale(capsys, "prove", "codegen:no-tail-sync", "--set", "fetch=ordered", "--format", "json")
+    assert code == 0 and "fetch=ordered" in valid(out)["coverage"]["parameters"]
+
+
+def test_the_same_question_gives_the_same_bytes(capsys):
+    first = nostale(capsys, "prove", "codegen:no-int3", "--no-cache", "--format", "json")[1]
+    assert first == nostale(capsys, "prove", "codegen:no-int3", "--format", "json")[1]
+
+
+@pytest.mark.parametrize("command", ["systems"])
+def test_every_json_is_by_the_schema(capsys, command):
+    code, out, _ = nostale(capsys, command, "--format", "json")
+    assert code == 0 and valid(out)["command"] == command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["prove", "codgen"], "nostale: codgen: no model 'codgen'; did you mean codegen?\n"),
+        (["prove", "codegen:tail"], "nostale: codegen:tail: no variant 'tail'; did you mean no-tail-sync?\n"),
+        (["prove", "none.py"], "nostale: none.py: no such file (likely a mistyped name)\n"),
+        (["prove", "MP.litmus"], "nostale: MP.litmus: litmus tests are not read yet; write the test as a model in Python\n"),
+        (["prove", "codegen", "--set", "cpus"], "nostale: --set cpus: has no value; write --set cpus=VALUE\n"),
+        (["check", "nothing"], "nostale: nothing: no such model or file; there is entry, codegen, live\n"),
+        (["watch", "x.dat", "--cpu", "1-"], "nostale: --cpu 1-: '1-' is not a CPU or a range of them; such as --cpu 1,4-6\n"),
+        (["explain", "TI-99"], "nostale: TI-99: nothing of that name can be explained; did you mean TI-9a or TI-9b or TI-9c?\n"),
+        (["prove"], "nostale prove: Missing argument 'MODEL'; see nostale prove --help\n"),
+        (["prov"], "nostale: no command 'prov'; did you mean prove?; see nostale --help\n"),
+    ],
+)  # fmt: skip
+def test_a_users_fault_is_one_line_and_exit_2(capsys, arguments, line):
+    assert nostale(capsys, *arguments) == (2, "", line)
+
+
+def test_a_model_file_of_the_users_own_is_proved(capsys, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from nostale.prove import *\n"
+        "class Mine(Model):\n"
+        "    def build(self): self.x = flag()\n"
+        "    @process(lane='p')\n"
+        "    def run(self): self.x = True\n"
+        "    @never('set', 'x is never set')\n"
+        "    def bad(self): return self.x\n"
+    )
+    code, out, _ = nostale(capsys, "prove", str(path), "--format", "json")
+    (result,) = [one for one in valid(out)["results"] if one["id"] == "user.set"]
+    assert code == 1 and result["path"][0]["source"].endswith("mine.py:5")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1\n", "defines no model; derive a class from nostale.prove.Model"),
+        ("1 / 0\n", ":1: does not run: ZeroDivisionError: division by zero"),
+        ("def f(:\n", ":1: does not run: SyntaxError"),
+    ],
+)
+def test_a_model_file_that_is_none_is_told(capsys, tmp_path, text, said):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    code, out, err = nostale(capsys, "prove", str(path))
+    assert (code, out, err.count("\n")) == (2, "", 1) and said in err
+
+
+def test_a_fault_of_ours_is_said_to_be_one(capsys, monkeypatch):
+    monkeypatch.setattr("nostale.cli.prove.find_model", lambda target: 1 / 0)
+    code, out, err = nostale(capsys, "prove", "codegen")
+    assert (code, out) == (2, "") and "this is a bug in nostale, please report" in err and "Traceback" in err
+
+
+def test_output_goes_to_the_file_whole_or_not_at_all(capsys, tmp_path):
+    target = tmp_path / "result.json"
+    assert nostale(capsys, "prove", "codegen", "--format", "json", "-o", str(target))[:2] == (0, "")
+    assert valid(target.read_text())["verdict"] == "holds" and list(tmp_path.iterdir()) == [target]
+    code, _, err = nostale(capsys, "prove", "codegen", "-o", str(tmp_path / "no/such/place"))
+    assert code == 2 and "cannot be written" in err
+
+
+def coloured(capsys, *arguments: str) -> bool:
+    return "\x1b[" in nostale(capsys, "prove", "codegen", *arguments)[1]
+
+
+def test_colour_is_as_asked_and_no_color_is_kept_to(capsys, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    assert not coloured(capsys) and coloured(capsys, "--color", "always") and not coloured(capsys, "--color", "never")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert coloured(capsys)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not coloured(capsys)
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    command = f"{sys.executable} -m nostale systems | head -1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert done.stderr == "" and done.returncode == 0
+
+
+def test_without_a_compiler_prove_says_who_took_over(capsys, monkeypatch):
+    monkeypatch.setenv("CC", "")
+    code, out, err = nostale(capsys, "prove", "codegen:no-int3", "--no-cache", "--format", "json")
+    monkeypatch.delenv("CC")
+    assert "the reference interpreter explored" in err
+    assert (code, out) == nostale(capsys, "prove", "codegen:no-int3", "--no-cache", "--format", "json")[:2]
