@@ -12,15 +12,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nostale.contract import BadInput
 from nostale.lint.symbols import FUNC, NOTYPE, OBJECT, Symbol, SymbolTable
-from nostale.outside import elf, x86
+from nostale.outside import x86
+
+if TYPE_CHECKING:
+    from nostale.outside import elf  # loads numpy: only where an image is read, not where rules are listed
 
 _PAGE = 4096
 _ODD_BYTES = 256  # decoded at once from a place that a linear sweep did not come to
-_KINDS = {elf.SYMBOL_NOTYPE: NOTYPE, elf.SYMBOL_OBJECT: OBJECT, elf.SYMBOL_FUNC: FUNC, elf.SYMBOL_SECTION: "section"}
-_BINDS = {elf.BIND_LOCAL: "local", elf.BIND_GLOBAL: "global", elf.BIND_WEAK: "weak"}
 # How many bytes a relocation writes and whether the place is subtracted (R_X86_64_*, System V ABI, table 4.9).
 RELOCATION_ABSOLUTE = {1: 8, 10: 4, 11: 4}
 RELOCATION_RELATIVE = {2: 4, 4: 4, 24: 8}
@@ -173,6 +175,17 @@ class Image:
         """Return the relocation of exactly this place."""
         return next(self.references(address, address + 1), None)
 
+    def references_to(self, symbol: Symbol) -> list[Reference]:
+        """Return the relocations in code that name `symbol` itself, by place: O(relocations of code), in numpy."""
+        found = []
+        for section in self.sections:
+            table = self._elf.relocations.get(section.index)
+            if section.kind is Class.DATA or table is None:
+                continue
+            for offset, kind, _, addend in table[table["symbol"] == symbol.index].tolist():
+                found.append(Reference(section.start + offset, symbol, addend, kind))
+        return sorted(found, key=lambda one: one.at)
+
     def pointed(self, address: int) -> int | None:
         """Return what a table's field at `address` points to, by relocation or as a distance; None where undefined."""
         reference = self.reference(address)
@@ -189,9 +202,13 @@ class Image:
         section = self.section_at(address)
         if section is None or section.kind is Class.DATA:
             return None
-        start, end = self._extent(section, address)
-        for one in x86.decode(self.content(section)[start - section.start : end - section.start], start):
-            self._code.setdefault(one[0], one)
+        for start, end in self._extents(section, address):
+            if address in self._code:
+                break
+            for one in x86.decode(self.content(section)[start - section.start : end - section.start], start):
+                # What is cut off by our own choice of an end is not undecodable; it is decoded when it is asked for.
+                if one[2] is not x86.Kind.INVALID or one[0] + one[1] < end or end == section.end:
+                    self._code.setdefault(one[0], one)
         return self._code.get(address)
 
     def decoded(self, start: int, end: int) -> list[x86.Instruction]:
@@ -207,15 +224,15 @@ class Image:
         """How many instructions have been decoded so far."""
         return len(self._code)
 
-    def _extent(self, section: Section, address: int) -> tuple[int, int]:
-        """Choose what to decode at once: all of a small special section, one function of the rest."""
+    def _extents(self, section: Section, address: int) -> Iterator[tuple[int, int]]:
+        """Yield what to decode at once: all of a small special section, one function of the rest."""
         if section.kind is not Class.TEXT and section.start not in self._code:
-            return section.start, section.end
+            yield section.start, section.end
         function = self.symbols.functions.containing(address)
         if function is not None and function.address is not None and function.address not in self._code:
-            return function.address, min(function.end, section.end)
+            yield function.address, min(function.end, section.end)
         # A jump into the middle of an instruction, or code without a symbol.
-        return address, min(section.end, address + _ODD_BYTES)
+        yield address, min(section.end, address + _ODD_BYTES)
 
     def _rows(self, index: int) -> tuple[list[int], list[tuple[int, int, int, int]]]:
         if index not in self._references:
@@ -231,7 +248,9 @@ def load_image(path: str | Path) -> Image:
     Raises:
         BadInput: unreadable, damaged, of another machine, or linked.
     """
-    return build_image(elf.read_elf(Path(path)))
+    from nostale.outside.elf import read_elf
+
+    return build_image(read_elf(Path(path)))
 
 
 def build_image(file: elf.Elf) -> Image:
@@ -240,6 +259,8 @@ def build_image(file: elf.Elf) -> Image:
     Raises:
         BadInput: of another machine, or linked.
     """
+    from nostale.outside import elf
+
     if file.machine != elf.MACHINE_X86_64:
         machine = elf.MACHINE_NAMES.get(file.machine, f"machine {file.machine}")
         raise BadInput(file.where, f"an image for {machine}", remedy="only x86-64 images are read so far")
@@ -263,12 +284,16 @@ def build_image(file: elf.Elf) -> Image:
 
 
 def _symbols(file: elf.Elf, starts: dict[int, int]) -> list[Symbol]:
+    from nostale.outside import elf
+
+    kinds = {elf.SYMBOL_NOTYPE: NOTYPE, elf.SYMBOL_OBJECT: OBJECT, elf.SYMBOL_FUNC: FUNC}
+    binds = {elf.BIND_LOCAL: "local", elf.BIND_GLOBAL: "global", elf.BIND_WEAK: "weak"}
     found = []
     for index, (row, name) in enumerate(zip(file.symbols.tolist(), file.symbol_names())):
         _, info, _, section, value, size = row
         start = starts.get(section)
         address = None if start is None else start + value
-        kind, bind = _KINDS.get(info & 15, "other"), _BINDS.get(info >> 4, "other")
+        kind, bind = kinds.get(info & 15, "other"), binds.get(info >> 4, "other")
         found.append(Symbol(index, name, kind, bind, address, size))
     return found
 

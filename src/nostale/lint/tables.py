@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from nostale.contract import BadInput
-from nostale.lint.image import Image, Reference, records
+from nostale.lint.image import Class, Image, Reference, records
 
 JUMP_TABLE_FORM, EX_TABLE_FORM, HINT_FORM = "iiq", "iiI", "ihBBBxxx"
+_BUGFLAG_WARNING, _UD2_BYTES = 1, 2
 _FEATURE_POPCNT = 4 * 32 + 23  # X86_FEATURE_POPCNT, arch/x86/include/asm/cpufeatures.h
 
 
@@ -82,7 +83,7 @@ def read_tables(image: Image) -> Tables:
         _jump_labels(image),
         _fixups(image),
         tuple(sorted(_pointed(image, ".discard.unwind_hints", HINT_FORM))),
-        frozenset(_pointed(image, ".discard.reachable", "i")),
+        frozenset(_pointed(image, ".discard.reachable", "i")) | warnings(image),
         frozenset(_pointed(image, ".discard.intra_function_calls", "i")),
     )
 
@@ -93,6 +94,31 @@ def annotated(image: Image, name: str) -> dict[int, int]:
     for address in _pointed(image, name, "i"):
         found[address] += 1
     return dict(found)
+
+
+def warnings(image: Image) -> frozenset[int]:
+    """Return the places after the traps that only warn: __bug_table says so even where .discard.reachable is gone.
+
+    A module has lost its .discard sections. An entry is 12 bytes with the file's name in it, else 8; the flags are its
+    last two bytes but for padding (include/asm-generic/bug.h, struct bug_entry).
+    """
+    section = image.section_named("__bug_table")
+    if section is None:
+        return frozenset()
+    traps = [one for one in image.references(section.start, section.end) if _in_code(image, one)]
+    size = traps[1].at - traps[0].at if len(traps) > 1 else section.end - section.start
+    if size not in (8, 12):
+        return frozenset()
+    flags = {8: 4, 12: 10}[size]
+    return frozenset(
+        one.address + _UD2_BYTES
+        for one in traps
+        if one.address is not None and image.signed(one.at + flags, 2) & _BUGFLAG_WARNING
+    )
+
+
+def _in_code(image: Image, reference: Reference) -> bool:
+    return reference.address is not None and image.class_at(reference.address) not in (None, Class.DATA)
 
 
 def _pointed(image: Image, name: str, form: str) -> list[int]:
@@ -126,9 +152,9 @@ def _alternatives(image: Image) -> dict[int, Group]:
 
 
 def _entry_size(image: Image, start: int, end: int) -> int:
-    """Tell the two forms of `struct alt_instr` apart by how far its relocations lie apart.
+    """Tell the two forms of `struct alt_instr` apart by how far its relocations lie apart: 14 bytes in 6.12, 12 in 6.1.
 
-    Since Linux commit 5d1dd961e743 ("x86/alternatives: Add alt_instr.flags") (in v6.3) it is 14 bytes long, before 12.
+    The wider one has flags beside the feature (arch/x86/include/asm/alternative.h).
     """
     places = [reference.at - start for reference in islice(image.references(start, end), 3)]
     size = places[2] - places[0] if len(places) == 3 else end - start
