@@ -18,13 +18,19 @@ from nostale.watch.works import (
     work_of_softirq,
 )
 
+_OWN: Final = frozenset({Kind.SYSCALL, Kind.PAGE_FAULT})
 _YIELDS: Final = frozenset({"sched_yield"})
 
 
 def interruptions(span: Span, joins: Joins) -> Iterator[Interruption]:
     """Yield one interruption for each thing that ran in a stretch, in order; their durations add up to its own."""
-    told = list(_BY_KIND[span.kind](span, joins))
     task = joins.comm(span.pid) or ""
+    if span.kind in _OWN:
+        cause = _own_cause(span, joins)
+        told_by = remedy(span.kind, Work.SELF)
+        yield Interruption(span.cpu, span.start_ns, span.own_ns, span.kind, cause, told_by, task, span.pid)
+        return
+    told = list(_BY_KIND[span.kind](span, joins))
     starts = [start for start, _, _ in told]
     for number, (start, kind, cause) in enumerate(told):
         yield Interruption(
@@ -164,8 +170,12 @@ def _softirq(span: Span, joins: Joins) -> Told:
 
 
 def _own(span: Span, joins: Joins) -> Told:
+    yield (span.start_ns, span.kind, _own_cause(span, joins))
+
+
+def _own_cause(span: Span, joins: Joins) -> Cause:
     syscall = joins.call_name(span.row) if span.kind is Kind.SYSCALL else None
-    yield (span.start_ns, span.kind, Cause(Work.SELF, span.cpu, joins.comm(span.pid), span.pid, syscall=syscall))
+    return joins.own(span.cpu, span.pid, syscall)
 
 
 def _nmi(span: Span, joins: Joins) -> Told:
@@ -189,7 +199,7 @@ def _switch(span: Span, joins: Joins) -> Told:
     taker = joins.comm(span.next_pid) or str(span.next_pid)
     woken = joins.waker(span.next_pid, span.row)
     if joins.syscall(span.pid, span.row) in _YIELDS:
-        yield (span.start_ns, span.kind, Cause(Work.SELF, span.cpu, joins.comm(span.pid), span.pid, syscall="sched_yield"))
+        yield (span.start_ns, span.kind, joins.own(span.cpu, span.pid, "sched_yield"))
     elif taker.startswith("migration/"):
         yield (span.start_ns, span.kind, _switch_cause(Work.CPU_STOP, woken, taker, joins))
     elif woken is not None:
