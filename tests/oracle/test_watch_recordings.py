@@ -48,14 +48,18 @@ EXPECTED = {
     "membarrier_sync_core": Expected(
         Work.MEMBARRIER, "actor_tid", Kind.IPI_CALL, "ipi_sync_core", "membarrier", "membarrier_private_expedited"
     ),
-    "mprotect": Expected(
-        Work.TLB_FLUSH, "actor_tid", Kind.IPI_CALL, "flush_tlb_func", "mprotect", "do_mprotect_pkey"
-    ),
+    "mprotect": Expected(Work.TLB_FLUSH, "actor_tid", Kind.IPI_CALL, "flush_tlb_func", "mprotect", "do_mprotect_pkey"),
     "text_poke": Expected(
         Work.TEXT_PATCH, "actor_tid", Kind.IPI_CALL, "do_sync_core", "write", "smp_text_poke_batch_finish"
     ),
     "bpf_load": Expected(
-        Work.BPF_LOAD, "actor_tid", Kind.IPI_CALL, "__bpf_arch_ibpb", "setsockopt", "bpf_int_jit_compile", asks="__bpf_arch_ibpb"
+        Work.BPF_LOAD,
+        "actor_tid",
+        Kind.IPI_CALL,
+        "__bpf_arch_ibpb",
+        "setsockopt",
+        "bpf_int_jit_compile",
+        asks="__bpf_arch_ibpb",
     ),
     "signal": Expected(Work.SIGNAL, "actor_tid", Kind.IPI_RESCHEDULE, None, "tgkill", "kick_process"),
     "timer": Expected(
@@ -188,7 +192,16 @@ JOINS = {
     "sent": ("signal", "timer"),
     "stack": ("mprotect", "membarrier_sync_core", "text_poke", "bpf_load", "signal", "timer", "exec_cpu1"),
     "queued": ("workqueue",),
-    "syscall": ("mprotect", "membarrier_sync_core", "text_poke", "bpf_load", "signal", "timer", "workqueue", "exec_cpu1"),
+    "syscall": (
+        "mprotect",
+        "membarrier_sync_core",
+        "text_poke",
+        "bpf_load",
+        "signal",
+        "timer",
+        "workqueue",
+        "exec_cpu1",
+    ),
     "armed": ("timer",),
     "call_name": ("syscall",),
 }

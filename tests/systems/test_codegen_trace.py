@@ -36,12 +36,15 @@ def test_a_kept_protocol_is_unknown_with_what_was_seen():
 def test_a_sender_that_goes_on_although_an_asked_cpu_has_not_run_it_is_found(removed):
     violated, *_ = run_monitor(MONITOR, parse(without(KEPT, removed)))
     assert (violated.verdict.word, violated.verdict.of) == ("violated", Role.RELY)
-    assert [step.place for step in violated.verdict.path][0] == "csd_queue_cpu"
+    assert violated.verdict.path[0].place == "csd_queue_cpu"
     assert violated.verdict.path[-1].why == "it relies on CPU 1 having run do_sync_core"
 
 
 def test_each_asked_cpu_must_have_run_it():
-    two = KEPT.replace("1 120", "0 111 7 csd_queue_cpu cpu=2 func=do_sync_core csd=2\n1 120") + "2 160 9 local_timer_entry"
+    two = (
+        KEPT.replace("1 120", "0 111 7 csd_queue_cpu cpu=2 func=do_sync_core csd=2\n1 120")
+        + "2 160 9 local_timer_entry"
+    )
     assert "violated" in words(two)
     assert "violated" not in words(two.replace("0 130", "2 125 9 csd_function_entry func=do_sync_core csd=2\n0 130"))
 
@@ -55,7 +58,9 @@ def test_a_trace_that_recorded_no_function_entries_accuses_nobody():
 
 
 def test_another_function_is_no_sync():
-    assert "violated" in words(KEPT.replace("1 120 8 csd_function_entry func=do_sync_core", "1 120 8 csd_function_entry func=f"))
+    assert "violated" in words(
+        KEPT.replace("1 120 8 csd_function_entry func=do_sync_core", "1 120 8 csd_function_entry func=f")
+    )
 
 
 def test_an_execution_is_never_seen():

@@ -1,8 +1,9 @@
 """Provokes interruptions of a thread that spins on one CPU, from another CPU, and tells when: a truth to compare with.
 
-Run as a script: `python provoke.py TARGET_CPU ACTOR_CPU ROUNDS OPERATION...`. It says `ready` on stdout once the spinner
-spins, waits for a line on stdin, provokes, and prints one JSON object with the thread ids and the times (CLOCK_MONOTONIC)
-at which each operation ran. x86-64 Linux only: the spinner is a few bytes of machine code, so that it needs no GIL.
+Run as a script: `python provoke.py TARGET_CPU ACTOR_CPU ROUNDS OPERATION...`. It says `ready` on stdout once the
+spinner spins, waits for a line on stdin, provokes, and prints one JSON object with the thread ids and the times
+(CLOCK_MONOTONIC) at which each operation ran. x86-64 Linux only: the spinner is a few bytes of machine code, so that it
+needs no GIL.
 """
 
 import ctypes

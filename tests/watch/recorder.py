@@ -17,7 +17,13 @@ ALL = ("membarrier", "mprotect", "signal", "text", "wakeup")
 
 def provoked(rounds, *names, target_cpu=1, actor_cpu=0):
     """Return a trace of this machine while `names` were provoked, and the truth about it."""
-    command = [sys.executable, str(Path(__file__).with_name("provoke.py")), str(target_cpu), str(actor_cpu), str(rounds)]
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("provoke.py")),
+        str(target_cpu),
+        str(actor_cpu),
+        str(rounds),
+    ]
     with subprocess.Popen([*command, *names], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout.readline() == "ready\n"
         told = []

@@ -1,7 +1,7 @@
 """The door to tracefs: an instance of our own to trace with, gone again however the run ends.
 
-Nothing global is touched: not the top instance's `tracing_on`, events or current_tracer, nor anyone else's instance. The
-instance is named `nostale-PID-START`, START being the process's start time, so that one left by a process that was
+Nothing global is touched: not the top instance's `tracing_on`, events or current_tracer, nor anyone else's instance.
+The instance is named `nostale-PID-START`, START being the process's start time, so that one left by a process that was
 killed is told from that of one that lives, and removed at the next start. Where tracefs is not mounted and we are root
 it is mounted in a private directory for the run, and found and removed likewise.
 """
@@ -153,7 +153,10 @@ def _mount() -> Iterator[Path]:
         return
     if os.geteuid() != 0:
         raise NotPermitted(
-            "tracefs", "is not mounted", cause="not root", remedy="run as root, or mount -t tracefs nodev /sys/kernel/tracing"
+            "tracefs",
+            "is not mounted",
+            cause="not root",
+            remedy="run as root, or mount -t tracefs nodev /sys/kernel/tracing",
         )
     place = tempfile.mkdtemp(prefix=f"nostale-tracefs-{os.getpid()}-{_start_time(os.getpid())}-")
     try:
@@ -177,7 +180,9 @@ def _libc_mount(place: str) -> None:
         what = f"cannot be mounted: {os.strerror(number)}"
         if number == errno.ENODEV:
             raise NotHere("tracefs", what, cause="a kernel without CONFIG_FTRACE", remedy="use a kernel that traces")
-        raise NotPermitted("tracefs", what, cause="a container or a locked-down kernel", remedy="run on the host as root")
+        raise NotPermitted(
+            "tracefs", what, cause="a container or a locked-down kernel", remedy="run on the host as root"
+        )
 
 
 def _unmount(place: str) -> None:

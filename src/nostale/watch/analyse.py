@@ -75,11 +75,15 @@ def _watched(trace: Trace, cpus: Sequence[int] | None) -> tuple[int, ...]:
     unknown = sorted(set(cpus) - set(trace.cpus))
     if unknown:
         recorded = ", ".join(map(str, trace.cpus)) or "none"
-        raise BadInput(trace.origin.name, f"CPU {unknown[0]} was not recorded", remedy=f"the recorded ones are {recorded}")
+        raise BadInput(
+            trace.origin.name, f"CPU {unknown[0]} was not recorded", remedy=f"the recorded ones are {recorded}"
+        )
     return tuple(sorted(set(cpus)))
 
 
-def _coverage(trace: Trace, watched: tuple[int, ...], breaks: list[Interruption]) -> dict[str, int | str | bool | list[str]]:
+def _coverage(
+    trace: Trace, watched: tuple[int, ...], breaks: list[Interruption]
+) -> dict[str, int | str | bool | list[str]]:
     works = Counter(one.cause.kind for one in breaks)
     return {
         "breaks": len(breaks),

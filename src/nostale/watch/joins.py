@@ -30,9 +30,17 @@ from nostale.watch.trace import Trace
 
 _CSD_IPI: Final = "generic_smp_call_function_single_interrupt"
 _TTWU: Final = "sched_ttwu_pending"
-_IRQ_FRAMES: Final = ("asm_sysvec_", "sysvec_", "asm_common_interrupt", "common_interrupt", "handle_softirqs", "__do_softirq")
+_IRQ_FRAMES: Final = (
+    "asm_sysvec_",
+    "sysvec_",
+    "asm_common_interrupt",
+    "common_interrupt",
+    "handle_softirqs",
+    "__do_softirq",
+)
 _THREADS: Final = (
-    "kworker/", "ksoftirqd/", "migration/", "rcu_", "rcuc/", "rcuog/", "rcuop/", "rcuob/", "rcub/", "cpuhp/", "kcompactd",
+    "kworker/", "ksoftirqd/", "migration/", "rcu_", "rcuc/", "rcuog/", "rcuop/", "rcuob/", "rcub/", "cpuhp/",
+    "kcompactd",
     "kswapd", "khugepaged", "ksmd", "kthreadd", "idle_inject/", "irq/", "jbd2/", "kdamond", "watchdog/", "kauditd",
     "oom_reaper", "khungtaskd", "irq_work/", "swapper/",
 )  # fmt: skip
@@ -119,7 +127,7 @@ class Joins:
         return self._csd.get(row)
 
     def unrun(self, cpu: int, row: int) -> list[int]:
-        """Return what was queued to `cpu` since the last call-function IPI before `row` and shows no entry of its own."""
+        """Return what was queued to `cpu` since its last call-function IPI before `row` and has no entry of its own."""
         self.csd(row)
         queued = self._unrun.get(cpu, [])
         before = self._before(cpu, row, ("call_function_single_entry", "call_function_entry"))
@@ -258,7 +266,8 @@ class Joins:
         trace = self.trace
         rows = self._rows(int(trace.cpu[row]), *entries, *exits, "sched_switch")
         closed = 0
-        for one in rows[: np.searchsorted(rows, row)][::-1][:256].tolist():
+        before: list[int] = rows[: np.searchsorted(rows, row)][::-1][:256].tolist()
+        for one in before:
             name = self.event(one)
             if name == "sched_switch":
                 return None
@@ -280,7 +289,7 @@ class Joins:
         left = self._last("sched_switch", "prev_pid", pid, row)
         if left is None or left < woken:
             return woken
-        # A task may be woken between deciding to sleep and leaving the CPU: then it left asleep, yet was not woken since.
+        # A task may be woken between deciding to sleep and leaving the CPU: then it left asleep, but was woken before.
         came = self._last("sched_switch", "next_pid", pid, row)
         asleep = bool(self.number(left, "sched_switch", "prev_state") & 0xFF)
         return woken if asleep and (came is None or came < woken) else None
@@ -289,7 +298,9 @@ class Joins:
         """Whether `pid`, switched to at `row` and not woken for it, had been willing to run all along."""
         left = self._last("sched_switch", "prev_pid", pid, row)
         if left is None:  # never left a CPU here, never woken here: runnable since before the first event
-            return self.trace.has("sched_waking") and not self.trace.lost_between(None, -(1 << 62), int(self.trace.ts[row]))
+            return self.trace.has("sched_waking") and not self.trace.lost_between(
+                None, -(1 << 62), int(self.trace.ts[row])
+            )
         return not self.number(left, "sched_switch", "prev_state") & 0xFF
 
     def queued(self, row: int) -> int | None:

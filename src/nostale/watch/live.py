@@ -1,4 +1,4 @@
-"""Records this machine for a while, through a tracing instance of its own, disturbing the watched CPUs as little as can be.
+"""Records this machine for a while through an instance of its own, disturbing the watched CPUs as little as can be.
 
 Every event is enabled before the recording starts and disabled after it ends, as enabling one patches kernel text on
 every CPU. The reader sleeps on its own timer and never waits on the ring, which would make the watched CPU wake it; it

@@ -73,7 +73,9 @@ def run_monitor(monitor: TraceMonitor, trace: Trace) -> tuple[Result, ...]:
     lost = tuple(
         f"{one.count or 'some'} events of CPU {one.cpu} before {one.before_ns} ns were lost" for one in trace.lost
     )
-    evidence = Evidence(tuple(witnesses), (*sight.not_seen, *lost), bounds=(sight.seen,), assumptions=(f"seen: {sight.seen}",))
+    evidence = Evidence(
+        tuple(witnesses), (*sight.not_seen, *lost), bounds=(sight.seen,), assumptions=(f"seen: {sight.seen}",)
+    )
     verdicts = judge(monitor.binding, evidence)
     return tuple(
         Result(contract.id, contract.title, contract.why, contract.requirements, verdict, contract.remedy)

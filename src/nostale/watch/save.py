@@ -113,12 +113,18 @@ def _addresses(trace: Trace) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
     for one in trace.formats.by_id.values():
         rows = trace.rows(one.name)
         if rows.size:
-            found += [np.unique(trace.field(rows, one.name, f.name)).astype(np.uint64) for f in one.fields.values() if f.is_pointer]
+            found += [
+                np.unique(trace.field(rows, one.name, f.name)).astype(np.uint64)
+                for f in one.fields.values()
+                if f.is_pointer
+            ]
     if trace.has("kernel_stack"):
         low = trace.formats.by_name["kernel_stack"].fields["caller"].offset
         for row in trace.rows("kernel_stack").tolist():
             start, size = int(trace.offset[row]), int(trace.size[row])
-            found.append(gather(trace.raw, start + low + 8 * np.arange((size - low) // 8), 8, signed=False).astype(np.uint64))
+            found.append(
+                gather(trace.raw, start + low + 8 * np.arange((size - low) // 8), 8, signed=False).astype(np.uint64)
+            )
     return np.unique(np.concatenate(found))
 
 

@@ -61,12 +61,12 @@ _KINDS: Final = {"p": ("void *", 8, 0), "i": ("int", 4, 1), "l": ("long", 8, 1),
 
 
 def parse(text: str, *, comms: dict[int, str] | None = None, machine: str = "x86_64") -> Trace:
-    """Return the trace that `text` describes.
+    r"""Return the trace that `text` describes.
 
     Raises:
         BadInput: a line that is not of the forms above.
 
-    >>> trace = parse("0 100 7 sys_enter id=10\\n1 150 8 local_timer_entry")
+    >>> trace = parse("0 100 7 sys_enter id=10\n1 150 8 local_timer_entry")
     >>> len(trace), trace.cpus, trace.ts.tolist()
     (2, (0, 1), [100, 150])
     """
@@ -93,6 +93,8 @@ class _Script:
             if words[2] == "lost":
                 self.lost[cpu] = int(words[3]) if len(words) > 3 else -1
                 return
+            if self.pages[cpu] and ts < self.pages[cpu][-1].last_ns:
+                raise ValueError(f"goes back in time on CPU {cpu}")
             data = self.event(int(words[2]), words[3], words[4:])
         except (ValueError, IndexError, KeyError) as problem:
             raise BadInput("script", f"cannot read the line {' '.join(words)!r}: {problem}") from problem
@@ -142,7 +144,7 @@ def _format(name: str, number: int) -> str:
     if name == "kernel_stack":
         lines = ["\tfield:int size;\toffset:8;\tsize:4;\tsigned:1;\n"]
         lines.append("\tfield:unsigned long caller[8];\toffset:16;\tsize:64;\tsigned:0;\n")
-    return f"name: {name}\nID: {number}\nformat:\n{_COMMON}{''.join(lines)}\nprint fmt: \"\"\n"
+    return f'name: {name}\nID: {number}\nformat:\n{_COMMON}{"".join(lines)}\nprint fmt: ""\n'
 
 
 @dataclass(slots=True)

@@ -207,9 +207,10 @@ def build(origin: Origin, formats: Formats, streams: Mapping[int, Sequence[bytes
             raise BadInput(origin.name, f"the data of CPU {cpu} are not whole pages", cause="a cut file")
     pages = read_pages(raw, geometry, origin.name)
     found = scan(raw, pages, geometry, origin.name)
-    page_cpu = np.repeat(
-        np.array(cpus, np.int64), [(extents[cpu][1] - extents[cpu][0]) // page_bytes for cpu in cpus]
-    )
+    # 2^62 ns are 146 years: a later time is damage, and sums of such would overflow.
+    if found.ts.size and not 0 <= int(found.ts.min()) <= int(found.ts.max()) < 1 << 62:
+        raise BadInput(origin.name, "a time stamp lies centuries away", cause="a damaged file")
+    page_cpu = np.repeat(np.array(cpus, np.int64), [(extents[cpu][1] - extents[cpu][0]) // page_bytes for cpu in cpus])
     kind, pid = _common(raw, found.offset, found.size, formats, origin.name)
     cpu_of = page_cpu[found.page]
     order = np.argsort(found.ts, kind="stable")  # found in CPU order: that breaks ties

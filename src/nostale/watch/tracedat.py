@@ -179,9 +179,13 @@ def _open(data: memoryview, where: str) -> _File:
     head.take(len(MAGIC))
     version = head.string()
     if version != "7":
-        raise BadInput(where, f"is trace.dat version {version}, not 7", remedy=f"trace-cmd convert -i {where} -o new.dat")
+        raise BadInput(
+            where, f"is trace.dat version {version}, not 7", remedy=f"trace-cmd convert -i {where} -o new.dat"
+        )
     if head.number(1) != 0 or head.number(1) != 8:
-        raise BadInput(where, "was recorded on a big-endian or 32-bit machine", remedy="only 64-bit little-endian is read")
+        raise BadInput(
+            where, "was recorded on a big-endian or 32-bit machine", remedy="only 64-bit little-endian is read"
+        )
     page_bytes, algorithm, _ = head.number(4), head.string(), head.string()
     if algorithm not in ("zstd", "none"):
         raise BadInput(where, f"is compressed with {algorithm!r}", remedy="trace-cmd convert --compression zstd")

@@ -6,9 +6,9 @@ from nostale.contract import Contract, Event, Role, Source
 
 SYNC_BEFORE_EXECUTE = Contract(
     id="codegen.sync-before-execute",
-    title="after code is patched no CPU executes it, and nobody relies on it, before that CPU has synchronised its core",
+    title="patched code is not executed by a CPU, nor relied on, before that CPU has synchronised its core",
     why="a CPU that fetched the old bytes may execute a mix of old and new ones",
-    remedy="synchronise every CPU's core (INT3 protocol, text_poke_sync, membarrier SYNC_CORE) before relying on the patch",
+    remedy="synchronise every CPU's core (INT3 protocol, text_poke_sync, membarrier SYNC_CORE) before going on",
     keys=("cpu", "address"),
     observer="cpu",
     events=(

@@ -1,8 +1,8 @@
 """codegen.sync-before-execute as trace events show it.
 
-A text write leaves no event. What is seen is the sender asking other CPUs to run do_sync_core, a batch at a time; each of
-them running it; and the sender going on, by asking for its next batch or by leaving its system call, which it may only do
-once every CPU it asked has run it. Each batch stands for one address, whose value no event tells.
+A text write leaves no event. What is seen is the sender asking other CPUs to run do_sync_core, a batch at a time; each
+of them running it; and the sender going on, by asking for its next batch or by leaving its system call, which it may
+only do once every CPU it asked has run it. Each batch stands for one address, whose value no event tells.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Look:
 
     def occurrences(self) -> Iterator[Occurrence]:
         trace = self.trace
-        queue, run, leave = (trace.rows(name) for name in ("csd_queue_cpu", "csd_function_entry", "sys_exit"))
+        queue, leave = trace.rows("csd_queue_cpu"), trace.rows("sys_exit")
         targets = dict(zip(queue.tolist(), trace.field(queue, "csd_queue_cpu", "cpu").tolist())) if queue.size else {}
         syncs = self._syncs("csd_queue_cpu") | self._syncs("csd_function_entry")
         senders = {int(trace.pid[row]) for row in syncs if row in targets}
@@ -80,7 +80,9 @@ class _Look:
             elif row in leaving:
                 yield from self._done(pid, cpu, ts, "sys_exit")
             else:
-                yield Occurrence("sync", {"cpu": cpu}, Step(f"CPU {cpu}", "csd_function_entry", "runs do_sync_core", time_ns=ts))
+                yield Occurrence(
+                    "sync", {"cpu": cpu}, Step(f"CPU {cpu}", "csd_function_entry", "runs do_sync_core", time_ns=ts)
+                )
 
     def _syncs(self, event: str) -> set[int]:
         trace = self.trace
