@@ -18,18 +18,13 @@ from nostale.watch.works import (
     work_of_softirq,
 )
 
-_OWN: Final = frozenset({Kind.SYSCALL, Kind.PAGE_FAULT})
+OWN: Final = frozenset({Kind.SYSCALL, Kind.PAGE_FAULT})
 _YIELDS: Final = frozenset({"sched_yield"})
 
 
 def interruptions(span: Span, joins: Joins) -> Iterator[Interruption]:
     """Yield one interruption for each thing that ran in a stretch, in order; their durations add up to its own."""
     task = joins.comm(span.pid) or ""
-    if span.kind in _OWN:
-        cause = _own_cause(span, joins)
-        told_by = remedy(span.kind, Work.SELF)
-        yield Interruption(span.cpu, span.start_ns, span.own_ns, span.kind, cause, told_by, task, span.pid)
-        return
     told = list(_BY_KIND[span.kind](span, joins))
     starts = [start for start, _, _ in told]
     for number, (start, kind, cause) in enumerate(told):
@@ -43,6 +38,13 @@ def interruptions(span: Span, joins: Joins) -> Iterator[Interruption]:
             task=task,
             pid=span.pid,
         )
+
+
+def own_entry(span: Span, joins: Joins) -> Interruption:
+    """Return the one interruption of a stretch whose kind is in `OWN`: as `interruptions`, without its ceremony."""
+    cause = _own_cause(span, joins)
+    text = remedy(span.kind, Work.SELF)
+    return Interruption(span.cpu, span.start_ns, span.own_ns, span.kind, cause, text, cause.task or "", span.pid)
 
 
 Told = Iterator[tuple[int, Kind, Cause]]
