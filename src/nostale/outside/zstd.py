@@ -33,7 +33,7 @@ def decompress(frame: bytes | memoryview, size_bytes: int, where: str) -> bytes:
 
 
 def _held(frame: bytes | memoryview, where: str) -> int:
-    """Return the size a frame says it holds, -1 where it does not say: asked first, as zstd would allocate it unasked."""
+    """Return the size a frame says it holds, -1 where it does not say: asked first, as zstd allocates what it says."""
     try:
         return int(zstandard.frame_content_size(bytes(frame[:18])))
     except zstandard.ZstdError as problem:

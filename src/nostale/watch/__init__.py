@@ -1,7 +1,9 @@
 """Every event of a trace or a machine: who interrupted a CPU, why, and whether a contract was kept."""
 
 from nostale.watch.analyse import analyse
+from nostale.watch.live import watch_live
 from nostale.watch.monitors import Occurrence, Sight, TraceMonitor, run_monitor
+from nostale.watch.save import save
 from nostale.watch.trace import Lost, Trace
 from nostale.watch.tracedat import read_trace
 
@@ -14,4 +16,6 @@ __all__ = [
     "analyse",
     "read_trace",
     "run_monitor",
+    "save",
+    "watch_live",
 ]

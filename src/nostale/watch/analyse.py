@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from nostale.contract import Answer, BadInput, Interruption, Result, Work
-from nostale.watch.causes import interruptions
+from nostale.watch.causes import OWN, interruptions, own_entry
 from nostale.watch.joins import Joins
 from nostale.watch.monitors import TraceMonitor, run_monitor
 from nostale.watch.needs import missing
@@ -44,25 +46,44 @@ def analyse(
     tell = progress or _silent
     joins = Joins(trace)
     breaks: list[Interruption] = []
-    for cpu in watched:
-        tell(f"causes on CPU {cpu}")
-        for span in spans(trace, cpu, joins.is_kernel_thread):
-            if pid is None or span.pid == pid:
-                breaks.extend(interruptions(span, joins))
-    breaks.sort(key=lambda one: (one.start_ns, one.cpu))
+    own_entries = 0
+    with _without_gc():
+        for cpu in watched:
+            tell(f"causes on CPU {cpu}")
+            for span in spans(trace, cpu, joins.is_kernel_thread):
+                if pid is not None and span.pid != pid:
+                    continue
+                if span.kind not in OWN:
+                    breaks.extend(interruptions(span, joins))
+                    continue
+                own_entries += 1
+                if own:
+                    breaks.append(own_entry(span, joins))
+        breaks.sort(key=lambda one: (one.start_ns, one.cpu))
     results: list[Result] = []
     for monitor in monitors:
         tell(f"contract {monitor.binding.contract.id}")
         results.extend(run_monitor(monitor, trace))
-    told = breaks if own else [one for one in breaks if one.cause.kind is not Work.SELF]
     return Answer(
         command="watch",
         target=trace.origin.name,
-        coverage=_coverage(trace, watched, breaks),
+        coverage=_coverage(trace, watched, breaks, own_entries),
         results=tuple(results),
-        breaks=tuple(told),
+        breaks=tuple(breaks),
         notes=_notes(trace, cpus),
     )
+
+
+@contextmanager
+def _without_gc() -> Iterator[None]:
+    """Pause the cycle collector while many objects without cycles are made: it would walk them all, again and again."""
+    paused = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if paused:
+            gc.enable()
 
 
 def _silent(_: str) -> None:
@@ -75,16 +96,21 @@ def _watched(trace: Trace, cpus: Sequence[int] | None) -> tuple[int, ...]:
     unknown = sorted(set(cpus) - set(trace.cpus))
     if unknown:
         recorded = ", ".join(map(str, trace.cpus)) or "none"
-        raise BadInput(trace.origin.name, f"CPU {unknown[0]} was not recorded", remedy=f"the recorded ones are {recorded}")
+        raise BadInput(
+            trace.origin.name, f"CPU {unknown[0]} was not recorded", remedy=f"the recorded ones are {recorded}"
+        )
     return tuple(sorted(set(cpus)))
 
 
-def _coverage(trace: Trace, watched: tuple[int, ...], breaks: list[Interruption]) -> dict[str, int | str | bool | list[str]]:
-    works = Counter(one.cause.kind for one in breaks)
+def _coverage(
+    trace: Trace, watched: tuple[int, ...], breaks: list[Interruption], own_entries: int
+) -> dict[str, int | str | bool | list[str]]:
+    unknown = sum(one.cause.kind is Work.UNKNOWN for one in breaks)
+    others = sum(one.kind not in OWN for one in breaks)
     return {
-        "breaks": len(breaks),
-        "breaks_own": works[Work.SELF],
-        "breaks_unknown": works[Work.UNKNOWN],
+        "breaks": others + own_entries,
+        "breaks_own": own_entries,
+        "breaks_unknown": unknown,
         "clock": trace.origin.clock,
         "cpus_recorded": [str(cpu) for cpu in trace.cpus],
         "cpus_watched": [str(cpu) for cpu in watched],

@@ -18,13 +18,14 @@ from nostale.watch.works import (
     work_of_softirq,
 )
 
+OWN: Final = frozenset({Kind.SYSCALL, Kind.PAGE_FAULT})
 _YIELDS: Final = frozenset({"sched_yield"})
 
 
 def interruptions(span: Span, joins: Joins) -> Iterator[Interruption]:
     """Yield one interruption for each thing that ran in a stretch, in order; their durations add up to its own."""
-    told = list(_BY_KIND[span.kind](span, joins))
     task = joins.comm(span.pid) or ""
+    told = list(_BY_KIND[span.kind](span, joins))
     starts = [start for start, _, _ in told]
     for number, (start, kind, cause) in enumerate(told):
         yield Interruption(
@@ -37,6 +38,13 @@ def interruptions(span: Span, joins: Joins) -> Iterator[Interruption]:
             task=task,
             pid=span.pid,
         )
+
+
+def own_entry(span: Span, joins: Joins) -> Interruption:
+    """Return the one interruption of a stretch whose kind is in `OWN`: as `interruptions`, without its ceremony."""
+    cause = _own_cause(span, joins)
+    text = remedy(span.kind, Work.SELF)
+    return Interruption(span.cpu, span.start_ns, span.own_ns, span.kind, cause, text, cause.task or "", span.pid)
 
 
 Told = Iterator[tuple[int, Kind, Cause]]
@@ -54,7 +62,11 @@ def _share(span: Span, starts: list[int], number: int) -> int | None:
 
 def _call(span: Span, joins: Joins) -> Told:
     """A function-call IPI: one cause for each csd that it ran, or for what was queued and has no entry event."""
-    ran = [row for row in span.parts if joins.event(row) == "csd_function_entry" and joins.number(row, "csd_function_entry", "csd")]
+    ran = [
+        row
+        for row in span.parts
+        if joins.event(row) == "csd_function_entry" and joins.number(row, "csd_function_entry", "csd")
+    ]
     for number, row in enumerate(ran):
         yield (_start(span, joins, number, row), span.kind, _csd_cause(row, joins))
     if ran:
@@ -64,7 +76,11 @@ def _call(span: Span, joins: Joins) -> Told:
         function = joins.symbol(row, "csd_queue_cpu", "func")
         yield (span.start_ns, span.kind, _from_sender(work_of_function(function), row, joins, function=function))
     if not queued:
-        yield (span.start_ns, span.kind, _unknown(span, joins, "no csd_function_entry within it, no unanswered csd_queue_cpu for this CPU"))
+        yield (
+            span.start_ns,
+            span.kind,
+            _unknown(span, joins, "no csd_function_entry within it, no unanswered csd_queue_cpu for this CPU"),
+        )
 
 
 def _csd_cause(row: int, joins: Joins) -> Cause:
@@ -87,7 +103,9 @@ def _from_sender(work: Work, row: int, joins: Joins, *, function: str | None) ->
         if armed is None:
             return Cause(work, cpu=cpu, function=function, stack=stack, looked_at=looked_at)
         timer_pid = int(trace.pid[armed])
-        return Cause(work, cpu, joins.comm(timer_pid), timer_pid, function, joins.syscall(timer_pid, armed), stack, looked_at)
+        return Cause(
+            work, cpu, joins.comm(timer_pid), timer_pid, function, joins.syscall(timer_pid, armed), stack, looked_at
+        )
     return Cause(work, cpu, joins.comm(pid), pid, function, joins.syscall(pid, row), stack, looked_at)
 
 
@@ -105,10 +123,16 @@ def _reschedule(span: Span, joins: Joins) -> Told:
         work = work_of_sender(callsite, joins.stack(row))
         cause = _from_sender(work, row, joins, function=None)
         if work is Work.UNKNOWN:
-            cause = _with(cause, f"ipi_send_cpu from {callsite or 'an unknown callsite'}: neither it nor its stack is in a table")
+            cause = _with(
+                cause, f"ipi_send_cpu from {callsite or 'an unknown callsite'}: neither it nor its stack is in a table"
+            )
         yield (span.start_ns, span.kind, cause)
     if not sent:
-        yield (span.start_ns, span.kind, _unknown(span, joins, "no ipi_send_cpu for this CPU since its last reschedule IPI"))
+        yield (
+            span.start_ns,
+            span.kind,
+            _unknown(span, joins, "no ipi_send_cpu for this CPU since its last reschedule IPI"),
+        )
 
 
 def _irq_work(span: Span, joins: Joins) -> Told:
@@ -117,7 +141,11 @@ def _irq_work(span: Span, joins: Joins) -> Told:
         function = joins.symbol(row, "ipi_send_cpu", "callback")
         yield (span.start_ns, span.kind, _from_sender(work_of_function(function), row, joins, function=function))
     if not sent:
-        yield (span.start_ns, span.kind, _unknown(span, joins, "no ipi_send_cpu with an irq_work callback for this CPU"))
+        yield (
+            span.start_ns,
+            span.kind,
+            _unknown(span, joins, "no ipi_send_cpu with an irq_work callback for this CPU"),
+        )
 
 
 def _timer(span: Span, joins: Joins) -> Told:
@@ -151,7 +179,9 @@ def _device(span: Span, joins: Joins) -> Told:
     name = joins.trace.text(span.row, "irq_handler_entry", "name")
     raised = joins.raised(span.cpu, span.row, span.end_ns) if span.end_ns is not None else set()
     work = work_of_raised(raised)
-    looked_at = "" if work is not Work.UNKNOWN else "it raised no softirq that tells; who asked the device is not traced"
+    looked_at = (
+        "" if work is not Work.UNKNOWN else "it raised no softirq that tells; who asked the device is not traced"
+    )
     yield (span.start_ns, span.kind, Cause(work, function=name, looked_at=looked_at))
 
 
@@ -164,14 +194,22 @@ def _softirq(span: Span, joins: Joins) -> Told:
 
 
 def _own(span: Span, joins: Joins) -> Told:
+    yield (span.start_ns, span.kind, _own_cause(span, joins))
+
+
+def _own_cause(span: Span, joins: Joins) -> Cause:
     syscall = joins.call_name(span.row) if span.kind is Kind.SYSCALL else None
-    yield (span.start_ns, span.kind, Cause(Work.SELF, span.cpu, joins.comm(span.pid), span.pid, syscall=syscall))
+    return joins.own(span.cpu, span.pid, syscall)
 
 
 def _nmi(span: Span, joins: Joins) -> Told:
     handler = joins.symbol(span.row, "nmi_handler", "handler")
     work = work_of_function(handler)
-    yield (span.start_ns, span.kind, Cause(work, function=handler, looked_at="" if work is not Work.UNKNOWN else "nmi_handler"))
+    yield (
+        span.start_ns,
+        span.kind,
+        Cause(work, function=handler, looked_at="" if work is not Work.UNKNOWN else "nmi_handler"),
+    )
 
 
 def _switch(span: Span, joins: Joins) -> Told:
@@ -181,7 +219,11 @@ def _switch(span: Span, joins: Joins) -> Told:
         queued = joins.queued(row)
         start = _start(span, joins, number, row)
         if queued is None:
-            yield (start, span.kind, Cause(Work.WORKQUEUE, function=function, looked_at="no workqueue_queue_work of this work"))
+            yield (
+                start,
+                span.kind,
+                Cause(Work.WORKQUEUE, function=function, looked_at="no workqueue_queue_work of this work"),
+            )
         else:
             yield (start, span.kind, _from_sender(Work.WORKQUEUE, queued, joins, function=function))
     if span.parts:
@@ -189,7 +231,7 @@ def _switch(span: Span, joins: Joins) -> Told:
     taker = joins.comm(span.next_pid) or str(span.next_pid)
     woken = joins.waker(span.next_pid, span.row)
     if joins.syscall(span.pid, span.row) in _YIELDS:
-        yield (span.start_ns, span.kind, Cause(Work.SELF, span.cpu, joins.comm(span.pid), span.pid, syscall="sched_yield"))
+        yield (span.start_ns, span.kind, joins.own(span.cpu, span.pid, "sched_yield"))
     elif taker.startswith("migration/"):
         yield (span.start_ns, span.kind, _switch_cause(Work.CPU_STOP, woken, taker, joins))
     elif woken is not None:
@@ -197,7 +239,11 @@ def _switch(span: Span, joins: Joins) -> Told:
     elif span.via is not None and joins.was_runnable(span.next_pid, span.row):
         yield (span.start_ns, span.kind, _turn_cause(span.via, taker, joins))
     else:
-        yield (span.start_ns, span.kind, _unknown(span, joins, f"no sched_waking of {taker}, and no kernel entry just before"))
+        yield (
+            span.start_ns,
+            span.kind,
+            _unknown(span, joins, f"no sched_waking of {taker}, and no kernel entry just before"),
+        )
 
 
 def _switch_cause(work: Work, woken: int | None, taker: str, joins: Joins) -> Cause:
@@ -207,7 +253,7 @@ def _switch_cause(work: Work, woken: int | None, taker: str, joins: Joins) -> Ca
 
 
 def _turn_cause(via: Span, taker: str, joins: Joins) -> Cause:
-    """The taker had been waiting for its turn: the cause is what made the scheduler choose anew on the way out of `via`."""
+    """The taker had waited for its turn: the cause is what made the scheduler choose anew on the way out of `via`."""
     told = [cause for _, _, cause in _BY_KIND[via.kind](via, joins)]
     chosen = next((cause for cause in told if cause.kind is Work.TICK), told[0])
     return replace(chosen, function=taker)

@@ -79,12 +79,13 @@ class Formats:
 
 
 def parse_format(text: str, system: str, where: str) -> EventFormat:
-    """Read one description (`events/SYSTEM/EVENT/format`).
+    r"""Read one description (`events/SYSTEM/EVENT/format`).
 
     Raises:
         BadInput: it has no name or no id.
 
-    >>> one = parse_format("name: poke\\nID: 7\\nformat:\\n\\tfield:int cpu;\\toffset:8;\\tsize:4;\\tsigned:1;\\n", "x", "x")
+    >>> text = "name: poke\nID: 7\nformat:\n\tfield:int cpu;\toffset:8;\tsize:4;\tsigned:1;\n"
+    >>> one = parse_format(text, "x", "x")
     >>> one.id, one.fields["cpu"].offset
     (7, 8)
     """

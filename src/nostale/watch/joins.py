@@ -22,6 +22,7 @@ from typing import Final
 
 import numpy as np
 
+from nostale.contract import Cause, Work
 from nostale.watch.ring import Ints
 from nostale.watch.spans import ENTRIES, EXITS
 from nostale.watch.syscalls import syscall_names
@@ -29,9 +30,17 @@ from nostale.watch.trace import Trace
 
 _CSD_IPI: Final = "generic_smp_call_function_single_interrupt"
 _TTWU: Final = "sched_ttwu_pending"
-_IRQ_FRAMES: Final = ("asm_sysvec_", "sysvec_", "asm_common_interrupt", "common_interrupt", "handle_softirqs", "__do_softirq")
+_IRQ_FRAMES: Final = (
+    "asm_sysvec_",
+    "sysvec_",
+    "asm_common_interrupt",
+    "common_interrupt",
+    "handle_softirqs",
+    "__do_softirq",
+)
 _THREADS: Final = (
-    "kworker/", "ksoftirqd/", "migration/", "rcu_", "rcuc/", "rcuog/", "rcuop/", "rcuob/", "rcub/", "cpuhp/", "kcompactd",
+    "kworker/", "ksoftirqd/", "migration/", "rcu_", "rcuc/", "rcuog/", "rcuop/", "rcuob/", "rcub/", "cpuhp/",
+    "kcompactd",
     "kswapd", "khugepaged", "ksmd", "kthreadd", "idle_inject/", "irq/", "jbd2/", "kdamond", "watchdog/", "kauditd",
     "oom_reaper", "khungtaskd", "irq_work/", "swapper/",
 )  # fmt: skip
@@ -48,14 +57,23 @@ class Joins:
     _by_cpu: dict[int, Ints] = field(default_factory=dict)
     _of_kind: dict[tuple[int, tuple[str, ...]], Ints] = field(default_factory=dict)
     _lists: dict[tuple[str, str], dict[int, list[int]]] = field(default_factory=dict)
+    _named: dict[int, str | None] = field(default_factory=dict)
+    _kernel: dict[int, bool] = field(default_factory=dict)
+    _own: dict[tuple[int, int, str | None], Cause] = field(default_factory=dict)
+    _numbers: dict[tuple[str, str], dict[int, int]] = field(default_factory=dict)
     _calls: tuple[Ints, Ints] | None = None
     _names: dict[int, str] | None = None
     _comms: dict[int, str] | None = None
     _stacks: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     def number(self, row: int, event: str, name: str) -> int:
-        """Return one number of one event."""
-        return int(self.trace.field(np.array([row]), event, name)[0])
+        """Return one number of one event; the whole column is taken out when first asked for."""
+        known = self._numbers.get((event, name))
+        if known is None:
+            rows = self.trace.rows(event)
+            column = self.trace.field(rows, event, name).tolist() if rows.size else []
+            known = self._numbers[event, name] = dict(zip(rows.tolist(), column))
+        return known[row]
 
     def symbol(self, row: int, event: str, name: str) -> str:
         """Return one address of one event as a function's name, "" for NULL."""
@@ -70,6 +88,11 @@ class Joins:
 
     def comm(self, pid: int) -> str | None:
         """Return a thread's name: as the trace's table has it, else as the scheduler's events do."""
+        if pid not in self._named:
+            self._named[pid] = self._comm(pid)
+        return self._named[pid]
+
+    def _comm(self, pid: int) -> str | None:
         known = self.trace.comm(pid)
         if known is not None and known != "<...>":
             return known
@@ -82,10 +105,18 @@ class Joins:
 
     def is_kernel_thread(self, pid: int) -> bool:
         """Whether a thread is the kernel's own: as the machine said, else by the names the kernel gives them."""
-        known = self.trace.origin.kernel_threads
-        if known is not None and pid in known:
-            return True
-        return (self.comm(pid) or "").startswith(_THREADS)
+        known = self._kernel.get(pid)
+        if known is None:
+            told = self.trace.origin.kernel_threads or frozenset()
+            known = self._kernel[pid] = pid in told or (self.comm(pid) or "").startswith(_THREADS)
+        return known
+
+    def own(self, cpu: int, pid: int, syscall: str | None) -> Cause:
+        """Return the cause of a task's own kernel entries: one object for all alike, as there are many."""
+        known = self._own.get((cpu, pid, syscall))
+        if known is None:
+            known = self._own[cpu, pid, syscall] = Cause(Work.SELF, cpu, self.comm(pid), pid, syscall=syscall)
+        return known
 
     # --- cross-CPU calls
 
@@ -96,7 +127,7 @@ class Joins:
         return self._csd.get(row)
 
     def unrun(self, cpu: int, row: int) -> list[int]:
-        """Return what was queued to `cpu` since the last call-function IPI before `row` and shows no entry of its own."""
+        """Return what was queued to `cpu` since its last call-function IPI before `row` and has no entry of its own."""
         self.csd(row)
         queued = self._unrun.get(cpu, [])
         before = self._before(cpu, row, ("call_function_single_entry", "call_function_entry"))
@@ -235,7 +266,8 @@ class Joins:
         trace = self.trace
         rows = self._rows(int(trace.cpu[row]), *entries, *exits, "sched_switch")
         closed = 0
-        for one in rows[: np.searchsorted(rows, row)][::-1][:256].tolist():
+        before: list[int] = rows[: np.searchsorted(rows, row)][::-1][:256].tolist()
+        for one in before:
             name = self.event(one)
             if name == "sched_switch":
                 return None
@@ -250,18 +282,25 @@ class Joins:
     # --- scheduler, work items, timers
 
     def waker(self, pid: int, row: int) -> int | None:
-        """Return the sched_waking that led to the switch to `pid` at `row`; None where it had been runnable all along."""
+        """Return the sched_waking that led to the switch to `pid` at `row`, None where it had been runnable."""
         woken = self._last("sched_waking", "pid", pid, row)
-        left = self._last("sched_switch", "prev_pid", pid, row)
-        if woken is None or (left is not None and left > woken) or self._torn(woken, row):
+        if woken is None or self._torn(woken, row):
             return None
-        return woken
+        left = self._last("sched_switch", "prev_pid", pid, row)
+        if left is None or left < woken:
+            return woken
+        # A task may be woken between deciding to sleep and leaving the CPU: then it left asleep, but was woken before.
+        came = self._last("sched_switch", "next_pid", pid, row)
+        asleep = bool(self.number(left, "sched_switch", "prev_state") & 0xFF)
+        return woken if asleep and (came is None or came < woken) else None
 
     def was_runnable(self, pid: int, row: int) -> bool:
         """Whether `pid`, switched to at `row` and not woken for it, had been willing to run all along."""
         left = self._last("sched_switch", "prev_pid", pid, row)
         if left is None:  # never left a CPU here, never woken here: runnable since before the first event
-            return self.trace.has("sched_waking") and not self.trace.lost_between(None, -(1 << 62), int(self.trace.ts[row]))
+            return self.trace.has("sched_waking") and not self.trace.lost_between(
+                None, -(1 << 62), int(self.trace.ts[row])
+            )
         return not self.number(left, "sched_switch", "prev_state") & 0xFF
 
     def queued(self, row: int) -> int | None:

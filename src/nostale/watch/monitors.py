@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
-from nostale.contract import Binding, Evidence, Monitor, Path, Result, Role, Step, Witness, judge
+from nostale.contract import Binding, Evidence, Grade, Monitor, Path, Result, Role, Step, Witness, judge
 from nostale.watch.trace import Trace
 
 
@@ -68,17 +68,27 @@ def run_monitor(monitor: TraceMonitor, trace: Trace) -> tuple[Result, ...]:
         broken = automaton.see(occurrence.event, **occurrence.keys)
         steps.append(occurrence)
         for one in broken:
-            keys = dict(zip(contract.keys, one.keys))
-            witnesses.append(Witness(one.event, _path(steps, keys, _changes(monitor))))
+            path = _path(steps, dict(zip(contract.keys, one.keys)), _changes(monitor))
+            witnesses.append(Witness(one.event, path, _doubts(monitor, trace, path)))
     lost = tuple(
         f"{one.count or 'some'} events of CPU {one.cpu} before {one.before_ns} ns were lost" for one in trace.lost
     )
-    evidence = Evidence(tuple(witnesses), (*sight.not_seen, *lost), bounds=(sight.seen,), assumptions=(f"seen: {sight.seen}",))
+    evidence = Evidence(
+        tuple(witnesses), (*sight.not_seen, *lost), bounds=(sight.seen,), assumptions=(f"seen: {sight.seen}",)
+    )
     verdicts = judge(monitor.binding, evidence)
     return tuple(
         Result(contract.id, contract.title, contract.why, contract.requirements, verdict, contract.remedy)
         for verdict in verdicts
     )
+
+
+def _doubts(monitor: TraceMonitor, trace: Trace, path: Path) -> dict[str, Grade]:
+    """Return worse grades where events were lost along the path: a sync may be among them."""
+    times = [step.time_ns for step in path if step.time_ns is not None]
+    if not times or not trace.lost_between(None, min(times), max(times)):
+        return {}
+    return {event.name: Grade.MUST for event in monitor.binding.contract.events if event.role is Role.SYNC}
 
 
 def _changes(monitor: TraceMonitor) -> frozenset[str]:

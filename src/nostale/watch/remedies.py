@@ -11,7 +11,7 @@ _KERNEL_PARAMETERS: Final = "Documentation/admin-guide/kernel-parameters.txt"
 # Work to (remedy, source).
 REMEDIES: Final[dict[Work, tuple[str, str]]] = {
     Work.TEXT_PATCH: (
-        "enable tracepoints, static keys, kprobes and BPF programs before the isolated phase and leave them alone in it",
+        "switch tracepoints, static keys, kprobes and BPF programs before the isolated phase and leave them alone then",
         "arch/x86/kernel/alternative.c, smp_text_poke_batch_finish()",
     ),
     Work.MEMBARRIER: (
@@ -24,29 +24,53 @@ REMEDIES: Final[dict[Work, tuple[str, str]]] = {
         "map and fault in (mlockall) before",
         "arch/x86/mm/tlb.c, flush_tlb_mm_range()",
     ),
-    Work.BPF_LOAD: ("load BPF programs and socket filters before the isolated phase", "kernel/bpf/core.c, bpf_prog_pack_alloc()"),
+    Work.BPF_LOAD: (
+        "load BPF programs and socket filters before the isolated phase",
+        "kernel/bpf/core.c, bpf_prog_pack_alloc()",
+    ),
     Work.RCU: ("boot with rcu_nocbs= and without rcu_expedited; offload callbacks", _KERNEL_PARAMETERS),
-    Work.PERF: ("open no perf event on the isolated CPU, nor read one from another CPU", "kernel/events/core.c, perf_event_read()"),
-    Work.SIGNAL: ("send the isolated thread no signals; block them there and let another thread take them", "signal(7)"),
+    Work.PERF: (
+        "open no perf event on the isolated CPU, nor read one from another CPU",
+        "kernel/events/core.c, perf_event_read()",
+    ),
+    Work.SIGNAL: (
+        "send the isolated thread no signals; block them there and let another thread take them",
+        "signal(7)",
+    ),
     Work.WAKEUP: (
         "keep other tasks off the CPU (cpuset partition `isolated`, isolcpus=, affinity) and let nobody wake one there",
         "Documentation/admin-guide/cgroup-v2.rst, cpuset.cpus.partition",
     ),
-    Work.POSIX_TIMER: ("disarm POSIX timers of the isolated process before the isolated phase, or use none", "timer_create(2)"),
+    Work.POSIX_TIMER: (
+        "disarm POSIX timers of the isolated process before the isolated phase, or use none",
+        "timer_create(2)",
+    ),
     Work.WORKQUEUE: (
         "write a mask without the CPU to /sys/devices/virtual/workqueue/cpumask, and avoid what queues per-CPU work "
         "(its function and sender are named)",
         "Documentation/core-api/workqueue.rst",
     ),
-    Work.TICK: ("boot with nohz_full= naming the CPU and keep a single runnable task on it", "Documentation/timers/no_hz.rst"),
+    Work.TICK: (
+        "boot with nohz_full= naming the CPU and keep a single runnable task on it",
+        "Documentation/timers/no_hz.rst",
+    ),
     Work.BLOCK_IO: (
         "do no disk I/O from the CPU; move unmanaged interrupts by /proc/irq/N/smp_affinity, managed ones by "
         "isolcpus=managed_irq",
         _KERNEL_PARAMETERS,
     ),
-    Work.NETWORK: ("move the device's interrupts and its receive steering (RPS, RFS, XPS) off the CPU", "Documentation/networking/scaling.rst"),
-    Work.CPU_STOP: ("avoid what stops every CPU: CPU hotplug, module unloading, moving running tasks by affinity", "kernel/stop_machine.c"),
-    Work.TRACING: ("read trace buffers on a timer instead of waiting on them (buffer_percent)", "Documentation/trace/ftrace.rst"),
+    Work.NETWORK: (
+        "move the device's interrupts and its receive steering (RPS, RFS, XPS) off the CPU",
+        "Documentation/networking/scaling.rst",
+    ),
+    Work.CPU_STOP: (
+        "avoid what stops every CPU: CPU hotplug, module unloading, moving running tasks by affinity",
+        "kernel/stop_machine.c",
+    ),
+    Work.TRACING: (
+        "read trace buffers on a timer instead of waiting on them (buffer_percent)",
+        "Documentation/trace/ftrace.rst",
+    ),
     Work.SELF: ("", ""),
     Work.HOST: ("pin the virtual CPU and its host threads, isolate the host's CPU likewise", "inferred"),
     Work.UNKNOWN: ("", ""),

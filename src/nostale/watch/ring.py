@@ -100,8 +100,8 @@ def read_pages(raw: NDArray[np.uint8], geometry: Geometry, where: str) -> Pages:
     used = commit & _COMMIT
     room = geometry.page_bytes - geometry.data_offset
     if np.any(used > room) or np.any(used % 4):
-        page = int(np.flatnonzero((used > room) | (used % 4 != 0))[0])
-        raise BadInput(where, f"page {page} claims {int(used[page])} of {room} bytes", cause="a damaged file")
+        bad = int(np.flatnonzero((used > room) | (used % 4 != 0))[0])
+        raise BadInput(where, f"page {bad} claims {int(used[bad])} of {room} bytes", cause="a damaged file")
     missed = np.where(commit & _MISSED, np.int64(-1), np.int64(0))
     for page in np.flatnonzero((commit & _MISSED != 0) & (commit & _STORED != 0)):
         at = int(page) * geometry.page_bytes + geometry.data_offset + int(used[page])

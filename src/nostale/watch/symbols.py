@@ -42,9 +42,9 @@ class Symbols:
         self._address, self._start = address[order], starts[order] + 19
 
     def name(self, address: int) -> str:
-        """Return the function that `address` lies in, or the address in hex where none is known.
+        r"""Return the function that `address` lies in, or the address in hex where none is known.
 
-        >>> Symbols(b"ffffffff81000010 T do_one\\nffffffff81000040 t do_two\\n").name(0xffffffff81000044)
+        >>> Symbols(b"ffffffff81000010 T do_one\nffffffff81000040 t do_two\n").name(0xffffffff81000044)
         'do_two'
         """
         known = self._known.get(address)

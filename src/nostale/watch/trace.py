@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,6 +47,7 @@ class Origin:
         kernel_threads: thread ids known to be kernel threads; None where the trace does not say.
         dropped: for each CPU, events lost over the whole recording as the kernel counts them.
         notes: what cannot be told from this trace, a sentence each.
+        header_event: text of `events/header_event`, kept for saving.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Origin:
     kernel_threads: frozenset[int] | None = None
     dropped: Mapping[int, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    header_event: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +71,7 @@ class Trace:
         formats: the kinds of events.
         cpus: those recorded, sorted.
         raw: all pages of all CPUs, `(bytes,) uint8`.
+        page_bytes: size of a page.
         extents: for each CPU, its first and past-the-end byte in `raw`.
         ts, cpu, pid, type, offset, size: `(n_events,) int64` columns, in time order; within one time in CPU order.
         lost: what the ring buffer dropped, and between which events.
@@ -78,6 +81,7 @@ class Trace:
     formats: Formats
     cpus: tuple[int, ...]
     raw: NDArray[np.uint8]
+    page_bytes: int
     extents: Mapping[int, tuple[int, int]]
     ts: Ints
     cpu: Ints
@@ -169,19 +173,22 @@ _TRACER = ("trace_event_", "__traceiter_", "stack_trace", "stacktrace_", "event_
 def gather(raw: NDArray[np.uint8], at: Ints, size: int, *, signed: bool) -> Column:
     """Return the little-endian numbers of `size` bytes at the byte offsets `at`, which lie within `raw`."""
     out = np.empty(at.size, np.int64 if signed else np.uint64)
-    for class_ in np.unique(at % size) if at.size else ():
-        chosen = at % size == class_
-        whole = (raw.size - int(class_)) // size
-        view = np.frombuffer(raw.data, f"<{'i' if signed else 'u'}{size}", whole, int(class_))
+    offsets = at % size
+    for class_ in range(size):
+        chosen = offsets == class_
+        if not chosen.any():
+            continue
+        whole = (raw.size - class_) // size
+        view = np.frombuffer(raw.data, f"<{'i' if signed else 'u'}{size}", whole, class_)
         out[chosen] = view[(at[chosen] - class_) // size]
     return out  # type: ignore[return-value]  # the unsigned ones, too, are called a Column
 
 
-def build(origin: Origin, formats: Formats, streams: Mapping[int, bytes], page_bytes: int) -> Trace:
+def build(origin: Origin, formats: Formats, streams: Mapping[int, Sequence[bytes]], page_bytes: int) -> Trace:
     """Make the table from each CPU's pages.
 
     Args:
-        streams: for each CPU, its pages in the order the kernel gave them out.
+        streams: for each CPU, its pages in the order the kernel gave them out, in pieces of any size.
 
     Cost: O(bytes + events log events).
 
@@ -190,18 +197,20 @@ def build(origin: Origin, formats: Formats, streams: Mapping[int, bytes], page_b
     """
     geometry = Geometry.of(origin.header_page, page_bytes, origin.name)
     cpus = tuple(sorted(streams))
-    raw = np.frombuffer(b"".join(streams[cpu] for cpu in cpus), np.uint8)
+    raw = np.frombuffer(b"".join(piece for cpu in cpus for piece in streams[cpu]), np.uint8)
     extents, start = {}, 0
     for cpu in cpus:
-        extents[cpu] = (start, start + len(streams[cpu]))
-        start += len(streams[cpu])
-        if len(streams[cpu]) % page_bytes:
+        length = sum(map(len, streams[cpu]))
+        extents[cpu] = (start, start + length)
+        start += length
+        if length % page_bytes:
             raise BadInput(origin.name, f"the data of CPU {cpu} are not whole pages", cause="a cut file")
     pages = read_pages(raw, geometry, origin.name)
     found = scan(raw, pages, geometry, origin.name)
-    page_cpu = np.repeat(
-        np.array(cpus, np.int64), [(extents[cpu][1] - extents[cpu][0]) // page_bytes for cpu in cpus]
-    )
+    # 2^62 ns are 146 years: a later time is damage, and sums of such would overflow.
+    if found.ts.size and not 0 <= int(found.ts.min()) <= int(found.ts.max()) < 1 << 62:
+        raise BadInput(origin.name, "a time stamp lies centuries away", cause="a damaged file")
+    page_cpu = np.repeat(np.array(cpus, np.int64), [(extents[cpu][1] - extents[cpu][0]) // page_bytes for cpu in cpus])
     kind, pid = _common(raw, found.offset, found.size, formats, origin.name)
     cpu_of = page_cpu[found.page]
     order = np.argsort(found.ts, kind="stable")  # found in CPU order: that breaks ties
@@ -211,6 +220,7 @@ def build(origin: Origin, formats: Formats, streams: Mapping[int, bytes], page_b
         formats,
         cpus,
         raw,
+        page_bytes,
         extents,
         found.ts[order],
         cpu_of[order],

@@ -100,16 +100,16 @@ class _File:
                     break
                 yield number, option
 
-    def cpu_data(self, offset: int, size: int) -> bytes:
+    def cpu_data(self, offset: int, size: int) -> list[bytes]:
         """Return one CPU's pages, decompressed. The declared size leaves out the count of chunks."""
         body = self.at(offset)
         if not self.compressed:
-            return bytes(body.take(size))
+            return [bytes(body.take(size))]
         parts = []
         for _ in range(body.number(4)):
             small, large = body.number(4), body.number(4)
             parts.append(self._grow(body.take(small), large))
-        return b"".join(parts)
+        return parts
 
     def _grow(self, frame: memoryview, size: int) -> bytes:
         self.budget -= size
@@ -152,16 +152,18 @@ def read_trace(path: Path) -> Trace:
     file = _open(memoryview(data), where)
     found = _options(file)
     name, page_bytes, extents = _fullest(found, where)
-    streams = {cpu: file.cpu_data(offset, size) if size else b"" for cpu, offset, size in extents}
+    streams = {cpu: file.cpu_data(offset, size) if size else [] for cpu, offset, size in extents}
     notes = []
     others = [other[0] or "top" for other in found.buffers if other[2] and other[0] != name]
     if others:
         notes.append(f"only the events of instance {name!r} are looked at, not those of {', '.join(sorted(others))}")
+    header_page, header_event = _headers(file, found)
     origin = Origin(
         name=where,
         clock=found.clock or "unknown",
         machine=found.machine,
-        header_page=_header_page(file, found),
+        header_page=header_page,
+        header_event=header_event,
         symbols=Symbols(_sized(file, found, KALLSYMS, 4)),
         comms=_comms(_sized(file, found, CMDLINES, 8)),
         dropped=found.dropped or {},
@@ -177,9 +179,13 @@ def _open(data: memoryview, where: str) -> _File:
     head.take(len(MAGIC))
     version = head.string()
     if version != "7":
-        raise BadInput(where, f"is trace.dat version {version}, not 7", remedy=f"trace-cmd convert -i {where} -o new.dat")
+        raise BadInput(
+            where, f"is trace.dat version {version}, not 7", remedy=f"trace-cmd convert -i {where} -o new.dat"
+        )
     if head.number(1) != 0 or head.number(1) != 8:
-        raise BadInput(where, "was recorded on a big-endian or 32-bit machine", remedy="only 64-bit little-endian is read")
+        raise BadInput(
+            where, "was recorded on a big-endian or 32-bit machine", remedy="only 64-bit little-endian is read"
+        )
     page_bytes, algorithm, _ = head.number(4), head.string(), head.string()
     if algorithm not in ("zstd", "none"):
         raise BadInput(where, f"is compressed with {algorithm!r}", remedy="trace-cmd convert --compression zstd")
@@ -229,12 +235,16 @@ def _fullest(found: _Found, where: str) -> tuple[str, int, list[tuple[int, int, 
     return chosen
 
 
-def _header_page(file: _File, found: _Found) -> str:
+def _headers(file: _File, found: _Found) -> tuple[str, str]:
+    """Return how the kernel describes a page's header and an event's."""
     if HEADERS not in found.sections:
         raise BadInput(file.where, "lacks the page header's description", cause="a recording that did not end")
     body = file.section(found.sections[HEADERS], HEADERS)
-    body.string()
-    return str(body.take(body.number(8)), "utf-8", "replace")
+    texts = []
+    for _ in range(2):
+        body.string()
+        texts.append(str(body.take(body.number(8)), "utf-8", "replace"))
+    return texts[0], texts[1]
 
 
 def _sized(file: _File, found: _Found, section: int, width: int) -> bytes:

@@ -41,7 +41,11 @@ _SENDERS: Final = (
     (("posixtimer_send_sigqueue", "send_sigqueue"), Work.POSIX_TIMER),  # kernel/signal.c; its callers are POSIX timers
     (("__send_signal_locked", "signal_wake_up_state", "kick_process", "complete_signal"), Work.SIGNAL),
     (("rcu_implicit_dynticks_qs", "rcu_watching_snap_recheck", "resched_cpu"), Work.RCU),
-    (("try_to_wake_up", "wake_up_new_task", "wakeup_preempt", "check_preempt_curr", "ttwu_queue_wakelist"), Work.WAKEUP),
+    (
+        ("try_to_wake_up", "wake_up_new_task", "wakeup_preempt", "check_preempt_curr", "ttwu_queue_wakelist"),
+        Work.WAKEUP,
+    ),
+    (("move_queued_task",), Work.WAKEUP),  # a task brought here by affinity: woken or moved, it is made to run here
     (("sched_balance_rq", "load_balance"), Work.TICK),  # moves a task at the tick's softirq
 )
 # include/linux/interrupt.h: HI, TIMER, NET_TX, NET_RX, BLOCK, IRQ_POLL, TASKLET, SCHED, HRTIMER, RCU

@@ -1,0 +1,154 @@
+"""codegen.sync-before-execute as trace events show it.
+
+A text write leaves no event. What is seen is the sender asking other CPUs to run do_sync_core, a batch at a time; each
+of them running it; and the sender going on, by asking for its next batch or by leaving its system call, which it may
+only do once every CPU it asked has run it. Each batch stands for one address, whose value no event tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from nostale.contract import Binding, Bound, Grade, Step
+from nostale.systems.codegen.contract import SYNC_BEFORE_EXECUTE
+from nostale.watch import Occurrence, Sight, Trace, TraceMonitor
+
+_SYNC: Final = "do_sync_core"
+
+BINDING: Final = Binding(
+    contract=SYNC_BEFORE_EXECUTE,
+    engine="watch",
+    bound={
+        "patch": Bound(
+            "csd_queue_cpu func=do_sync_core",
+            Grade.MUST,
+            "a text write leaves no event; only one after which CPUs are asked to synchronise is seen",
+        ),
+        "sync": Bound("csd_function_entry func=do_sync_core", Grade.EXACT),
+        "execute": Bound("nothing", Grade.UNSEEN, "which instructions a CPU executes leaves no event"),
+        "done": Bound(
+            "the sender's next batch, or its sys_exit",
+            Grade.MUST,
+            "a patcher that relies on the patch without either is not seen to do so",
+        ),
+    },
+    start="fresh",
+    start_why="what was patched before the first event is not looked at",
+    assumptions=(
+        "each batch of do_sync_core calls stands for one patch: no event tells the address",
+        "a CPU that was not asked needs no synchronising: it was offline, or is the sender itself",
+        "a kernel that records csd_function_entry records it for every do_sync_core that runs",
+    ),
+)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The CPUs that one sender asked in one go."""
+
+    number: int
+    asked: set[int]
+    start_ns: int
+
+
+@dataclass(slots=True)
+class _Look:
+    """The senders' open batches while the events go by."""
+
+    trace: Trace
+    open: dict[int, _Batch] = field(default_factory=dict)
+    batches: int = 0
+    asked: set[int] = field(default_factory=set)
+    unrecorded: set[int] = field(default_factory=set)
+
+    def occurrences(self) -> Iterator[Occurrence]:
+        trace = self.trace
+        queue, leave = trace.rows("csd_queue_cpu"), trace.rows("sys_exit")
+        targets = dict(zip(queue.tolist(), trace.field(queue, "csd_queue_cpu", "cpu").tolist())) if queue.size else {}
+        syncs = self._syncs("csd_queue_cpu") | self._syncs("csd_function_entry")
+        senders = {int(trace.pid[row]) for row in syncs if row in targets}
+        leaving = {row for row, pid in zip(leave.tolist(), trace.pid[leave].tolist()) if pid in senders}
+        for row in sorted(syncs | leaving):
+            pid, cpu, ts = int(trace.pid[row]), int(trace.cpu[row]), int(trace.ts[row])
+            if row in targets:
+                if targets[row] in self.trace.cpus:
+                    yield from self._ask(pid, targets[row], cpu, ts)
+                else:
+                    self.unrecorded.add(targets[row])
+            elif row in leaving:
+                yield from self._done(pid, cpu, ts, "sys_exit")
+            else:
+                yield Occurrence(
+                    "sync", {"cpu": cpu}, Step(f"CPU {cpu}", "csd_function_entry", "runs do_sync_core", time_ns=ts)
+                )
+
+    def _syncs(self, event: str) -> set[int]:
+        trace = self.trace
+        rows = trace.rows(event)
+        if not rows.size:
+            return set()
+        names = trace.origin.symbols.name
+        functions = trace.field(rows, event, "func").tolist()
+        return {row for row, function in zip(rows.tolist(), functions) if names(function & ((1 << 64) - 1)) == _SYNC}
+
+    def _ask(self, pid: int, target: int, cpu: int, ts: int) -> Iterator[Occurrence]:
+        batch = self.open.get(pid)
+        # A batch asks each CPU once: a CPU asked again belongs to the next, which begins once this one is relied on.
+        if batch is not None and target in batch.asked:
+            yield from self._done(pid, cpu, ts, "csd_queue_cpu of the next batch")
+            batch = None
+        if batch is None:
+            batch = self.open[pid] = _Batch(self.batches, set(), ts)
+            self.batches += 1
+        batch.asked.add(target)
+        self.asked.add(target)
+        yield Occurrence(
+            "patch",
+            {"address": batch.number, "cpu": target},
+            Step(
+                f"CPU {cpu}",
+                "csd_queue_cpu",
+                f"thread {pid} asks CPU {target} to run do_sync_core",
+                why="kernel text was written before it asked",
+                time_ns=ts,
+            ),
+        )
+
+    def _done(self, pid: int, cpu: int, ts: int, place: str) -> Iterator[Occurrence]:
+        batch = self.open.pop(pid, None)
+        if batch is None:
+            return
+        for target in sorted(batch.asked):
+            yield Occurrence(
+                "done",
+                {"address": batch.number, "cpu": target},
+                Step(
+                    f"CPU {cpu}",
+                    place,
+                    f"thread {pid} goes on",
+                    why=f"it relies on CPU {target} having run do_sync_core",
+                    time_ns=ts,
+                ),
+            )
+
+
+def look(trace: Trace) -> Sight:
+    """Return what a trace shows of patches and synchronisations; what it cannot show stands in `not_seen`."""
+    state = _Look(trace)
+    found = tuple(state.occurrences())
+    ran = sum(one.event == "sync" for one in found)
+    cpus = ", ".join(map(str, sorted(state.asked))) or "none"
+    seen = f"{state.batches} batches that asked CPUs {cpus}; do_sync_core ran {ran} times"
+    missing = [
+        f"no {event} event in this trace" for event in ("csd_queue_cpu", "csd_function_entry", "sys_exit")
+        if not trace.rows(event).size
+    ]  # fmt: skip
+    missing += [f"CPU {cpu} was asked, but its events were not recorded" for cpu in sorted(state.unrecorded)]
+    if not trace.rows("csd_function_entry").size:  # then it was not recorded: no sync can be seen, none is missed
+        found = ()
+    return Sight(found, {"cpu": trace.cpus}, seen, tuple(missing))
+
+
+MONITOR: Final = TraceMonitor(BINDING, look)

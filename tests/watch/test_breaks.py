@@ -1,0 +1,333 @@
+"""Which interruptions are told, how long each took, and what is nobody's."""
+
+from nostale.contract import Kind, Work
+from nostale.watch import analyse
+from nostale.watch.script import parse
+
+COMMS = {7: "sender", 8: "victim", 9: "other", 20: "kworker/1:0", 21: "migration/1"}
+
+
+def breaks(text, cpu=1, **options):
+    return analyse(parse(text, comms=COMMS), [cpu], **options).breaks
+
+
+IPI = """
+0 100 7 sys_enter id=10
+0 110 7 csd_queue_cpu cpu=1 func=flush_tlb_func csd=0x10
+0 111 7 kernel_stack trace_event_raw_event_csd_queue_cpu smp_call_function_many_cond do_mprotect_pkey
+1 120 8 call_function_single_entry
+1 125 8 csd_function_entry func=flush_tlb_func csd=0x10
+1 135 8 csd_function_exit func=flush_tlb_func csd=0x10
+1 140 8 call_function_single_exit
+0 150 7 sys_exit id=10
+"""
+
+
+def test_a_function_call_ipi_is_told_with_sender_syscall_and_stack():
+    (one,) = breaks(IPI)
+    assert (one.kind, one.start_ns, one.duration_ns, one.task, one.pid) == (Kind.IPI_CALL, 120, 20, "victim", 8)
+    assert (one.cause.kind, one.cause.cpu, one.cause.task, one.cause.pid) == (Work.TLB_FLUSH, 0, "sender", 7)
+    assert (one.cause.function, one.cause.syscall) == ("flush_tlb_func", "mprotect")
+    assert one.cause.stack == ("smp_call_function_many_cond", "do_mprotect_pkey")
+    assert "mlockall" in one.remedy
+
+
+def test_two_functions_under_one_ipi_are_told_apart_and_share_its_time():
+    second = "0 112 7 csd_queue_cpu cpu=1 func=ipi_mb csd=0x20\n1 130 8 csd_function_entry func=ipi_mb csd=0x20\n"
+    text = IPI.replace("1 135", second + "1 135")
+    assert [(one.cause.kind, one.start_ns, one.duration_ns) for one in breaks(text)] == [
+        (Work.TLB_FLUSH, 120, 10),
+        (Work.MEMBARRIER, 130, 10),
+    ]
+
+
+def test_one_csd_queued_twice_before_it_runs_is_joined_first_in_first_out():
+    one, two = breaks("""
+        0 100 7 csd_queue_cpu cpu=1 func=f csd=0x10
+        0 105 9 csd_queue_cpu cpu=1 func=f csd=0x10
+        1 120 8 call_function_single_entry
+        1 121 8 csd_function_entry func=f csd=0x10
+        1 122 8 csd_function_entry func=f csd=0x10
+        1 130 8 call_function_single_exit
+    """)
+    assert [one.cause.pid, two.cause.pid] == [7, 9]
+
+
+def test_a_csd_without_its_own_entry_does_not_shift_the_next_join():
+    (one,) = breaks("""
+        0 100 9 csd_queue_cpu cpu=1 func=g csd=0x10
+        0 105 7 csd_queue_cpu cpu=1 func=f csd=0x10
+        1 120 8 call_function_single_entry
+        1 121 8 csd_function_entry func=f csd=0x10
+        1 130 8 call_function_single_exit
+    """)
+    assert one.cause.pid == 7
+
+
+def test_a_function_without_a_queue_event_has_no_sender():
+    (one,) = breaks(
+        """
+        1 120 8 call_function_single_entry
+        1 121 8 csd_function_entry func=flush_tlb_func csd=1
+        1 130 8 call_function_single_exit
+    """
+    )
+    assert (one.cause.kind, one.cause.pid) == (Work.TLB_FLUSH, None)
+    assert one.cause.looked_at == "no csd_queue_cpu of this csd and CPU: the sender is not known"
+
+
+def test_an_ipi_that_shows_no_function_is_unknown_with_what_was_looked_at():
+    (one,) = breaks("1 120 8 call_function_single_entry\n1 130 8 call_function_single_exit")
+    assert one.cause.kind is Work.UNKNOWN
+    assert one.cause.looked_at.startswith("no csd_function_entry within it")
+
+
+def test_an_irq_work_sent_as_a_csd_is_told_although_it_has_no_entry():
+    (one,) = breaks(
+        """
+        0 100 7 csd_queue_cpu cpu=1 func=rb_wake_up_waiters csd=1
+        1 120 8 call_function_single_entry
+        1 130 8 call_function_single_exit
+    """
+    )
+    assert (one.cause.kind, one.cause.pid) == (Work.TRACING, 7)
+
+
+def test_a_function_of_no_table_is_unknown_but_named():
+    (one,) = breaks(IPI.replace("flush_tlb_func", "do_odd_thing"))
+    assert (one.cause.kind, one.cause.function, one.cause.pid) == (Work.UNKNOWN, "do_odd_thing", 7)
+
+
+def test_what_interrupts_an_interrupt_is_counted_in_the_inner_one_only():
+    text = """
+        1 100 8 softirq_entry vec=9
+        1 110 8 local_timer_entry
+        1 111 8 hrtimer_expire_entry hrtimer=1 function=tick_nohz_handler
+        1 118 8 hrtimer_expire_exit hrtimer=1
+        1 120 8 local_timer_exit
+        1 150 8 softirq_exit vec=9
+    """
+    told = [(one.kind, one.cause.kind, one.duration_ns) for one in breaks(text)]
+    assert told == [(Kind.SOFTIRQ, Work.RCU, 40), (Kind.TIMER_TICK, Work.TICK, 10)]
+
+
+def test_an_interrupt_in_a_system_call_is_told_and_not_doubled():
+    own, irq = breaks(
+        """
+        1 100 8 sys_enter id=39
+        1 110 8 reschedule_entry
+        1 130 8 reschedule_exit
+        1 150 8 sys_exit id=39
+    """
+    )
+    assert (own.cause.kind, own.cause.syscall, own.duration_ns) == (Work.SELF, "getpid", 30)
+    assert (irq.kind, irq.duration_ns) == (Kind.IPI_RESCHEDULE, 20)
+
+
+def test_the_idle_task_and_kernel_threads_are_nobodys():
+    idle = IPI.replace(" 8 ", " 0 ")
+    assert breaks(idle) == ()
+    assert breaks(IPI.replace(" 8 ", " 20 ")) == ()
+
+
+def test_a_signal_is_told_by_the_callsite_of_its_ipi():
+    (one,) = breaks("""
+        0 100 7 sys_enter id=234
+        0 110 7 ipi_send_cpu cpu=1 callsite=__send_signal_locked callback=0
+        1 120 8 reschedule_entry
+        1 125 8 reschedule_exit
+    """)
+    assert (one.cause.kind, one.cause.syscall, one.cause.pid) == (Work.SIGNAL, "tgkill", 7)
+
+
+def test_one_reschedule_ipi_answers_all_that_were_sent():
+    told = breaks("""
+        0 100 7 ipi_send_cpu cpu=1 callsite=__send_signal_locked callback=0
+        0 101 7 ipi_send_cpu cpu=1 callsite=wakeup_preempt callback=0
+        1 120 8 reschedule_entry
+        1 125 8 reschedule_exit
+    """)
+    assert [(one.cause.kind, one.duration_ns) for one in told] == [(Work.SIGNAL, 0), (Work.WAKEUP, 5)]
+
+
+def test_a_posix_timer_that_fires_elsewhere_names_who_armed_it():
+    (one,) = breaks("""
+        0 100 7 sys_enter id=223
+        0 101 7 hrtimer_start hrtimer=5 function=posix_timer_fn
+        0 102 7 sys_exit id=223
+        0 200 9 local_timer_entry
+        0 201 9 hrtimer_expire_entry hrtimer=5 function=posix_timer_fn
+        0 205 9 ipi_send_cpu cpu=1 callsite=posixtimer_send_sigqueue callback=0
+        0 206 9 hrtimer_expire_exit hrtimer=5
+        1 210 8 reschedule_entry
+        1 215 8 reschedule_exit
+    """)
+    assert (one.cause.kind, one.cause.cpu, one.cause.pid, one.cause.syscall) == (
+        Work.POSIX_TIMER,
+        0,
+        7,
+        "timer_settime",
+    )
+
+
+def test_a_bystander_of_an_interrupt_is_not_blamed():
+    (one,) = breaks("""
+        0 90 9 sys_enter id=0
+        0 100 9 local_timer_entry
+        0 105 9 ipi_send_cpu cpu=1 callsite=wakeup_preempt callback=0
+        0 110 9 local_timer_exit
+        1 120 8 reschedule_entry
+        1 125 8 reschedule_exit
+    """)
+    assert (one.cause.kind, one.cause.cpu, one.cause.pid, one.cause.syscall) == (Work.WAKEUP, 0, None, None)
+
+
+WORK = """
+0 100 7 sys_enter id=1
+0 105 7 workqueue_queue_work work=3 function=refresh_vm_stats
+0 106 7 sched_waking pid=20
+1 120 8 sched_switch prev_pid=8 prev_state=0 next_pid=20
+1 125 20 workqueue_execute_start work=3 function=refresh_vm_stats
+1 160 20 sched_switch prev_pid=20 prev_state=128 next_pid=8
+"""
+
+
+def test_a_kworker_that_takes_the_cpu_is_told_by_its_work_and_who_queued_it():
+    (one,) = breaks(WORK)
+    assert (one.kind, one.duration_ns, one.pid) == (Kind.CONTEXT_SWITCH, 40, 8)
+    assert (one.cause.kind, one.cause.function, one.cause.pid, one.cause.syscall) == (
+        Work.WORKQUEUE,
+        "refresh_vm_stats",
+        7,
+        "write",
+    )
+
+
+def test_a_task_that_was_woken_and_took_the_cpu_is_told_by_its_waker():
+    (one,) = breaks(
+        """
+        0 100 7 sched_waking pid=9
+        1 120 8 sched_switch prev_pid=8 next_pid=9
+        1 150 9 sched_switch prev_pid=9 prev_state=1 next_pid=8
+    """
+    )
+    assert (one.cause.kind, one.cause.pid, one.cause.function) == (Work.WAKEUP, 7, "other")
+
+
+def test_a_waker_from_before_the_taker_last_ran_is_not_blamed():
+    (one,) = breaks("""
+        0 10 7 sched_waking pid=9
+        1 50 0 sched_switch prev_pid=0 next_pid=9
+        1 110 9 sched_switch prev_pid=9 prev_state=1 next_pid=8
+        1 120 8 sched_switch prev_pid=8 next_pid=9
+        1 150 9 sched_switch prev_pid=9 prev_state=1 next_pid=8
+    """)
+    assert (one.cause.kind, one.cause.pid) == (Work.UNKNOWN, None)
+    assert one.cause.looked_at.startswith("no sched_waking of other")
+
+
+def test_a_task_woken_while_it_goes_to_sleep_was_woken_all_the_same():
+    (one,) = breaks("""
+        1 50 0 sched_switch prev_pid=0 next_pid=9
+        0 100 7 sched_waking pid=9
+        1 110 9 sched_switch prev_pid=9 prev_state=1 next_pid=8
+        1 120 8 sched_switch prev_pid=8 next_pid=9
+        1 150 9 sched_switch prev_pid=9 prev_state=1 next_pid=8
+    """)
+    assert (one.cause.kind, one.cause.pid) == (Work.WAKEUP, 7)
+
+
+def test_a_taker_that_waited_its_turn_is_told_by_the_tick_that_gave_it():
+    told = breaks("""
+        0 10 7 sched_waking pid=1
+        1 50 9 sched_switch prev_pid=9 prev_state=0 next_pid=8
+        1 100 8 local_timer_entry
+        1 101 8 hrtimer_expire_entry hrtimer=1 function=tick_nohz_handler
+        1 109 8 local_timer_exit
+        1 110 8 sched_switch prev_pid=8 prev_state=0 next_pid=9
+        1 150 9 sched_switch prev_pid=9 prev_state=1 next_pid=8
+    """)
+    assert [(one.kind, one.cause.kind, one.cause.function) for one in told if one.pid == 8] == [
+        (Kind.TIMER_TICK, Work.TICK, "tick_nohz_handler"),
+        (Kind.CONTEXT_SWITCH, Work.TICK, "other"),
+    ]
+
+
+def test_a_task_that_goes_to_sleep_is_not_interrupted():
+    assert (
+        breaks(
+            """
+        1 120 8 sched_switch prev_pid=8 prev_state=1 next_pid=9
+        1 150 9 sched_switch prev_pid=9 prev_state=1 next_pid=8
+    """
+        )
+        == ()
+    )
+
+
+def test_the_stopper_is_told_as_cpu_stop():
+    (one,) = breaks(
+        """
+        0 100 7 sched_waking pid=21
+        1 120 8 sched_switch prev_pid=8 next_pid=21
+        1 150 21 sched_switch prev_pid=21 prev_state=1 next_pid=8
+    """
+    )
+    assert (one.cause.kind, one.cause.pid) == (Work.CPU_STOP, 7)
+
+
+def test_a_device_interrupt_is_told_by_the_softirq_that_it_raised():
+    (one,) = breaks(
+        """
+        1 100 8 irq_handler_entry irq=36 name=virtio1
+        1 105 8 softirq_raise vec=4
+        1 110 8 irq_handler_exit
+    """
+    )
+    assert (one.kind, one.cause.kind, one.cause.function) == (Kind.DEVICE_IRQ, Work.BLOCK_IO, "virtio1")
+    (one,) = breaks("1 100 8 irq_handler_entry irq=36 name=virtio1\n1 110 8 irq_handler_exit")
+    assert one.cause.kind is Work.UNKNOWN
+
+
+def test_a_page_fault_is_the_tasks_own_and_has_no_known_end():
+    (one,) = breaks("1 100 8 page_fault_user address=1")
+    assert (one.kind, one.cause.kind, one.duration_ns) == (Kind.PAGE_FAULT, Work.SELF, None)
+
+
+def test_own_entries_can_be_left_out_and_are_counted_all_the_same():
+    answer = analyse(parse("1 100 8 page_fault_user address=1"), [1], own=False)
+    assert (answer.breaks, answer.coverage["breaks_own"]) == ((), 1)
+
+
+def test_a_break_whose_exit_was_lost_has_no_known_end():
+    (one,) = breaks("1 100 8 reschedule_entry\n1 200 lost 3\n1 210 8 page_fault_user address=1", own=False)
+    assert (one.kind, one.duration_ns) == (Kind.IPI_RESCHEDULE, None)
+
+
+def test_a_join_across_lost_events_is_not_made():
+    lost = IPI.replace("1 120", "1 119 lost 2\n1 120")
+    lost = "1 90 8 page_fault_user address=1\n" + lost
+    (one,) = breaks(lost, own=False)
+    assert (one.cause.kind, one.cause.pid) == (Work.TLB_FLUSH, None)
+
+
+def test_a_reschedule_ipi_whose_sender_was_lost_is_unknown_and_says_so():
+    (one,) = breaks(
+        """
+        0 90 7 sys_enter id=1
+        0 118 lost 5
+        1 120 8 reschedule_entry
+        1 125 8 reschedule_exit
+        0 130 7 sys_exit id=1
+    """
+    )
+    assert one.cause.kind is Work.UNKNOWN
+    assert one.cause.looked_at.startswith("events were lost here")
+
+
+def test_coverage_and_notes_say_what_was_looked_at():
+    answer = analyse(parse(IPI + "1 160 lost 3\n1 170 8 page_fault_user address=1"), None)
+    assert (answer.coverage["events"], answer.coverage["events_lost"], answer.coverage["span_ns"]) == (9, 3, 70)
+    assert answer.coverage["cpus_watched"] == ["0", "1"]
+    assert "no CPU was named: tasks on every recorded CPU are watched" in answer.notes
+    assert "no sched_switch events: who ran is not known" in answer.notes
