@@ -33,10 +33,6 @@ test: env-dev
 	$(BIN)/python -m pytest
 
 check: env-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/house
 
 bench: env-dev

@@ -50,3 +50,8 @@ def test_nothing_names_this_machine():
     ]:
         if path.is_file():
             assert not words.search(path.read_text()), path
+
+
+def test_the_guides_model_is_the_example_file():
+    (shown,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/guide.md").read_text(), re.S)
+    assert (ROOT / "docs/examples/flags.py").read_text().endswith(shown)

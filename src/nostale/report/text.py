@@ -55,12 +55,12 @@ def _lines(answer: Answer) -> Iterator[Line]:
     yield _headline(answer)
     if answer.parts:
         yield from _parts(answer)
+    if answer.breaks is not None:
+        yield from _breaks(answer)
     told: set[str] = set()
     drawn: dict[Path, str] = {}
     for result in answer.results:
         yield from _result(result, told, drawn)
-    if answer.breaks is not None:
-        yield from _breaks(answer)
     yield from _coverage(answer)
 
 
@@ -79,6 +79,7 @@ def _parts(answer: Answer) -> Iterator[Line]:
 
 
 def _result(result: Result, told: set[str], drawn: dict[Path, str]) -> Iterator[Line]:
+    """Tell one result; what was `told` or `drawn` of others before is not repeated."""
     verdict = result.verdict
     of = f" (by {verdict.of})" if isinstance(verdict, Violated) and verdict.of else ""
     yield Text.assemble(
@@ -88,7 +89,6 @@ def _result(result: Result, told: set[str], drawn: dict[Path, str]) -> Iterator[
         for bound in verdict.bounds:
             yield Text(f"             {bound}", "dim")
         return
-    # Once for many findings of one rule: the reader knows it by then.
     if result.id not in told and result.why:
         yield f"             why: {result.why}"
     if isinstance(verdict, Unknown):
@@ -102,8 +102,10 @@ def _result(result: Result, told: set[str], drawn: dict[Path, str]) -> Iterator[
         drawn[verdict.path] = result.id
     elif isinstance(verdict, Violated):
         yield "             it is never reached"
-    for assumption in verdict.assumptions if result.id not in told else ():
-        yield Text(f"             assumed: {assumption}", "dim")
+    for assumption in verdict.assumptions:
+        if assumption not in told:
+            yield Text(f"             assumed: {assumption}", "dim")
+            told.add(assumption)
     if result.id not in told and result.remedy:
         yield f"             mend: {result.remedy}"
     told.add(result.id)

@@ -19,9 +19,9 @@ def _models() -> tuple[type[Model], ...]:
 
 
 def _monitors() -> tuple[TraceMonitor, ...]:
-    from nostale.systems.codegen.trace import MONITORS
+    from nostale.systems.codegen.trace import MONITOR
 
-    return MONITORS
+    return (MONITOR,)
 
 
 SYSTEM = System(
