@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 from nostale.contract import Answer, Evidence, Grade, Holds, Result, Witness, judge
 from nostale.lint.flow import Flow, Site
-from nostale.lint.image import Class, Image, Section
+from nostale.lint.image import Image, Section
 from nostale.lint.rule import Occurrence, Rule
 from nostale.lint.story import tell
 from nostale.lint.tables import annotated
 from nostale.lint.targets import How, Via
-from nostale.lint.walk import EventsAt, Walked, walk
+from nostale.lint.walk import Walked, walk
 from nostale.outside.x86 import Kind
 
 _LISTED = 12  # places named in a sentence; the number of all of them stands beside
@@ -95,7 +95,7 @@ class _Run:
         for finding in walked.findings:
             one = finding.occurrence
             grades = unseen if one.grade is None else {**unseen, one.event: one.grade}
-            path = tell(self.flow, self.rule, finding, self.events_at)
+            path = tell(self.flow, self.rule, walked, finding, self.events_at)
             doubt = one.doubt or ("the image has no annotations that would allow it" if unseen else "")
             witnesses.append(Witness(one.event, path, grades, doubt))
         bounds = (f"{len(walked.reached)} instructions on every path from {len(walked.entries)} entries",)
@@ -122,7 +122,8 @@ class _Run:
     def _assumptions(self) -> list[str]:
         sites = [self.flow.site(address) for address in self.walked.reached]
         found = {site.transfer.assumption for site in sites if site.transfer and site.transfer.assumption}
-        if any(group.always_replaced for group in self.flow.tables.alternatives.values()):
+        reached, groups = self.walked.reached, self.flow.tables.alternatives.values()
+        if any(one.start in reached for group in groups if group.always_replaced for one in group.replacements):
             found.add("the CPU has POPCNT, so that the calls it replaces are never made")
         return sorted(found)
 
@@ -146,14 +147,19 @@ def entries(flow: Flow, sections: Sequence[Section]) -> tuple[list[int], list[in
 
 
 def not_reached(flow: Flow, sections: Sequence[Section], reached: set[int]) -> list[int]:
-    """Return the instructions that no path came to, other than fillers and what lies in objects with a size."""
+    """Return the instructions that no path came to, other than fillers and what follows a call that never returns.
+
+    The compiler need not know of such a callee that it does not return, and leaves the code after it in place.
+    """
     image, found = flow.image, []
     for section in sections:
-        covered = section.start
+        covered, dead = section.start, False
         for address, length, kind, _ in image.decoded(section.start, section.end):
             if address in reached:
                 covered = address + length
-            elif address >= covered and kind not in (Kind.PAD, Kind.STOP):
+                transfer = flow.site(address).transfer
+                dead = transfer is not None and transfer.how is How.CALL and not transfer.returns
+            elif address >= covered and not dead and kind not in (Kind.PAD, Kind.STOP):
                 found.append(address)
     return found
 
@@ -222,6 +228,3 @@ def _plural(how: How) -> str:
         How.RETURN: "returns",
         How.RESUME: "resumes",
     }[how]
-
-
-__all__ = ["Class", "EventsAt", "entries", "lint", "not_reached"]

@@ -19,6 +19,7 @@ from nostale.lint.targets import INDIRECT_THUNKS, RETURN_THUNK, TRAMPOLINE, How,
 from nostale.outside.x86 import Instruction, Kind
 
 _ENDBR_BYTES = 4
+_PUSHES_BYTES = 48  # what iret to the next instruction needs: five pushes and the loads before them
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +70,25 @@ class Flow:
 
     def arrive(self, address: int, why: str = "") -> Iterator[Edge]:
         """Yield the ways to begin at a place: itself and each alternative that may stand there."""
-        group = self.tables.alternatives.get(address)
-        if group is None or group.end <= address:
+        if address not in self.tables.alternatives:
             yield Edge(address, why)
             return
-        if not group.always_replaced:
-            yield Edge(address, why)
         prefix = f"{why}; " if why else ""
-        for one in group.replacements:
-            reason = f"{prefix}alternative for CPU feature {one.feature >> 5}*32+{one.feature & 31}"
-            if one.end > one.start:
-                yield Edge(one.start, reason)
-            else:
-                yield from self.arrive(group.end, reason + " (nothing)")
+        waiting, met = [(address, why)], {address}
+        for place, reason in waiting:  # grows where an alternative is nothing and another one follows it directly
+            group = self.tables.alternatives.get(place)
+            if group is None or group.end <= place:
+                yield Edge(place, reason)
+                continue
+            if not group.always_replaced:
+                yield Edge(place, reason)
+            for one in group.replacements:
+                chosen = f"{prefix}alternative for CPU feature {one.feature >> 5}*32+{one.feature & 31}"
+                if one.end > one.start:
+                    yield Edge(one.start, chosen)
+                elif group.end not in met:
+                    met.add(group.end)
+                    waiting.append((group.end, f"{chosen} (nothing)"))
 
     def home(self, address: int) -> int:
         """Return the place that stands for `address` in its function: of replacement code, the original."""
@@ -176,10 +183,9 @@ class Flow:
         return Site(one[0], one[2], (), Transfer(How.RETURN, Via.DIRECT, ""))
 
     def _resume(self, one: Instruction) -> Site:
-        following = one[0] + one[1]
-        # iret to the next instruction, as sync_core() does it: the code after it says how its stack looks.
-        if self.function(one[0]) is not None and following in self._hinted:
-            edges, stuck = self._next(one, "iret to itself")
+        # iret to the next instruction, to serialise: sync_core(), arch/x86/include/asm/sync_core.h.
+        if self._returns_to_next(one):
+            edges, stuck = self._next(one, "iret to the next instruction")
             return Site(one[0], one[2], (*edges, *self._faults(one)), stuck=stuck)
         return Site(one[0], one[2], self._faults(one), Transfer(How.RESUME, Via.DIRECT, ""))
 
@@ -207,6 +213,16 @@ class Flow:
     def _inside(self, address: int, function: Symbol) -> bool:
         other = self.image.symbols.functions.containing(address)
         return other is not None and _parent(other) == _parent(function)
+
+    def _returns_to_next(self, one: Instruction) -> bool:
+        """Return whether an iret goes on at the next instruction: its address was pushed, or an unwind hint says so."""
+        following, function = one[0] + one[1], self.function(one[0])
+        if function is None or function.address is None:
+            return False
+        if following in self._hinted:
+            return True
+        start = max(function.address, one[0] - _PUSHES_BYTES)
+        return any(reference.address == following for reference in self.image.references(start, one[0]))
 
     def _faults(self, one: Instruction) -> tuple[Edge, ...]:
         fixups = self.tables.fixups.get(one[0], ())

@@ -18,6 +18,7 @@ from nostale.lint.symbols import FUNC, NOTYPE, OBJECT, Symbol, SymbolTable
 from nostale.outside import elf, x86
 
 _PAGE = 4096
+_ODD_BYTES = 256  # decoded at once from a place that a linear sweep did not come to
 _KINDS = {elf.SYMBOL_NOTYPE: NOTYPE, elf.SYMBOL_OBJECT: OBJECT, elf.SYMBOL_FUNC: FUNC, elf.SYMBOL_SECTION: "section"}
 _BINDS = {elf.BIND_LOCAL: "local", elf.BIND_GLOBAL: "global", elf.BIND_WEAK: "weak"}
 # How many bytes a relocation writes and whether the place is subtracted (R_X86_64_*, System V ABI, table 4.9).
@@ -214,7 +215,7 @@ class Image:
         if function is not None and function.address is not None and function.address not in self._code:
             return function.address, min(function.end, section.end)
         # A jump into the middle of an instruction, or code without a symbol.
-        return address, min(section.end, address + _PAGE)
+        return address, min(section.end, address + _ODD_BYTES)
 
     def _rows(self, index: int) -> tuple[list[int], list[tuple[int, int, int, int]]]:
         if index not in self._references:

@@ -12,12 +12,28 @@ from nostale.outside.x86 import Kind
 # Declared __noreturn in include/linux (panic.h, kernel.h, sched/task.h, kthread.h, reboot.h, start_kernel.h, cpu.h) or
 # arch/x86/include/asm, v6.12, and needed only where the image refers to them without defining them.
 _EXTERNAL = frozenset(
-    """
-    __fortify_panic __module_put_and_kthread_exit __stack_chk_fail cpu_startup_entry do_exit do_group_exit do_task_dead
-    ex_handler_msr_mce hlt_play_dead kthread_complete_and_exit kthread_exit machine_real_restart make_task_dead
-    mpt_halt_firmware nmi_panic_self_stop panic panic_smp_self_stop play_dead rest_init rewind_stack_and_make_dead
-    start_kernel stop_this_cpu x86_64_start_kernel x86_64_start_reservations xen_cpu_bringup_again xen_start_kernel
-    """.split()
+    {
+        "__fortify_panic",
+        "__module_put_and_kthread_exit",
+        "__stack_chk_fail",
+        "cpu_startup_entry",
+        "do_exit",
+        "do_group_exit",
+        "do_task_dead",
+        "kthread_complete_and_exit",
+        "kthread_exit",
+        "machine_real_restart",
+        "make_task_dead",
+        "nmi_panic_self_stop",
+        "panic",
+        "panic_smp_self_stop",
+        "rest_init",
+        "rewind_stack_and_make_dead",
+        "start_kernel",
+        "stop_this_cpu",
+        "x86_64_start_kernel",
+        "x86_64_start_reservations",
+    }
 )
 _DEEPEST = 5  # tail calls followed; a function that goes on to another that never returns does not return either
 

@@ -7,16 +7,18 @@ from itertools import pairwise
 from nostale.contract import Changed, Path, Step
 from nostale.lint.flow import Flow
 from nostale.lint.rule import Rule
-from nostale.lint.walk import EventsAt, Finding
+from nostale.lint.walk import EventsAt, Finding, Walked
 
 
-def tell(flow: Flow, rule: Rule, finding: Finding, events_at: EventsAt) -> Path:
+def tell(flow: Flow, rule: Rule, walked: Walked, finding: Finding, events_at: EventsAt) -> Path:
     """Return the steps of a finding; instructions that only lead on to the next one are left out."""
     image, contract = flow.image, rule.contract
-    function = flow.function(finding.trail[0][0])
-    observer = function.name if function else image.name(finding.trail[0][0])
-    steps = [Step(observer, image.place(finding.trail[0][0]), "entered", rule.binding.start_why)]
-    for (address, state), (following, after) in pairwise(finding.trail):
+    trail = walked.trail(finding)
+    entry = trail[0][0]
+    function = flow.function(entry)
+    observer = function.name if function else image.name(entry)
+    steps = [Step(observer, image.place(flow.home(entry)), "entered", rule.binding.start_why)]
+    for (address, state), (following, after) in pairwise(trail):
         place = image.place(flow.home(address))
         marks = [one for one in events_at(flow.site(address)) if contract.automaton.step(state, one.event) != state]
         if state != after:

@@ -37,7 +37,7 @@ class Symbol:
 
 @dataclass(slots=True)
 class Spans:
-    """Symbols with a size, by place. Where several contain it: the lowest start, then table order, as objtool has it."""
+    """Symbols with a size, by place. Where several contain it: lowest start, then table order, as objtool has it."""
 
     _symbols: list[Symbol]
     _starts: list[int] = field(init=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from nostale.contract import BadInput
-from nostale.lint.image import Image, records
+from nostale.lint.image import Image, Reference, records
 
 JUMP_TABLE_FORM, EX_TABLE_FORM, HINT_FORM = "iiq", "iiI", "ihBBBxxx"
 _FEATURE_POPCNT = 4 * 32 + 23  # X86_FEATURE_POPCNT, arch/x86/include/asm/cpufeatures.h
@@ -144,13 +144,13 @@ def _jump_labels(image: Image) -> dict[int, tuple[int, str]]:
         for address, _ in records(image, section, JUMP_TABLE_FORM):
             code, target, key = image.pointed(address), image.pointed(address + 4), image.reference(address + 8)
             if code is not None and target is not None:
-                found[code] = (target, _key_name(image, key.symbol.address, key.addend, key.symbol.name) if key else "?")
+                found[code] = (target, _key_name(image, key) if key else "?")
     return found
 
 
-def _key_name(image: Image, address: int | None, addend: int, name: str) -> str:
+def _key_name(image: Image, key: Reference) -> str:
     """Name the static key; the two low bits of its address say how the branch is laid out."""
-    return name if address is None else image.name(address + addend & ~3)
+    return key.symbol.name if key.address is None else image.name(key.address & ~3)
 
 
 def _fixups(image: Image) -> dict[int, tuple[int, ...]]:

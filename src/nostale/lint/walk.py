@@ -22,16 +22,13 @@ class Finding:
 
     Args:
         occurrence: the event.
-        trail: (address, state on arrival) of each instruction from the entry to this one.
+        address: of the instruction.
+        state: in which the instruction was arrived at.
     """
 
     occurrence: Occurrence
-    trail: tuple[tuple[int, str], ...]
-
-    @property
-    def address(self) -> int:
-        """Where it is."""
-        return self.trail[-1][0]
+    address: int
+    state: str
 
 
 @dataclass(slots=True)
@@ -39,6 +36,7 @@ class Walked:
     """What a walk saw.
 
     Args:
+        automaton: that was run.
         findings: by address.
         reached: every instruction on some path.
         stuck: places where a path ends that should not, and why.
@@ -47,12 +45,27 @@ class Walked:
         entries: where paths began.
     """
 
+    automaton: Automaton
     findings: list[Finding] = field(default_factory=list)
     reached: set[int] = field(default_factory=set)
     stuck: dict[int, str] = field(default_factory=dict)
     beyond: list[int] = field(default_factory=list)
     pairs: int = 0
     entries: list[int] = field(default_factory=list)
+    # A pair is one number, address * n_states + state; each is mapped to the one it was reached from, entries to -1.
+    _parents: dict[int, int] = field(default_factory=dict)
+
+    def trail(self, finding: Finding) -> list[tuple[int, str]]:
+        """Return (address, state on arrival) of each instruction from the entry to the finding, both included.
+
+        Made when asked for: all of them at once would take memory in the square of the code's length.
+        """
+        states, trail = self.automaton.states, []
+        pair = finding.address * len(states) + states.index(finding.state)
+        while pair != -1:
+            trail.append((pair // len(states), states[pair % len(states)]))
+            pair = self._parents[pair]
+        return trail[::-1]
 
 
 def walk(
@@ -69,9 +82,8 @@ def walk(
     Returns:
         Each finding once, by the shortest path to it. Cost: O(edges x states of the automaton).
     """
-    return _Run(flow, automaton, events_at, {state: at for at, state in enumerate(automaton.states)}).all(
-        start, first, later
-    )
+    numbers = {state: at for at, state in enumerate(automaton.states)}
+    return _Run(flow, automaton, events_at, numbers, Walked(automaton)).all(start, first, later)
 
 
 @dataclass(slots=True)
@@ -80,23 +92,21 @@ class _Run:
     automaton: Automaton
     events_at: EventsAt
     numbers: dict[str, int]
-    seen: Walked = field(default_factory=Walked)
+    seen: Walked
     found: set[tuple[int, str]] = field(default_factory=set)
-    # A pair is one number, address * n_states + state; each is mapped to the one it was reached from, entries to -1.
-    parents: dict[int, int] = field(default_factory=dict)
 
     def all(self, start: str, first: Iterable[int], later: Iterable[int]) -> Walked:
         self._from(start, first)
         for entry in later:
             if entry not in self.seen.reached:
                 self._from(start, [entry])
-        self.seen.pairs = len(self.parents)
+        self.seen.pairs = len(self.seen._parents)
         self.seen.findings.sort(key=lambda finding: (finding.address, finding.occurrence.event))
         return self.seen
 
     def _from(self, start: str, entries: Iterable[int]) -> None:
         states, count = self.automaton.states, len(self.automaton.states)
-        parents, number, site = self.parents, self.numbers[start], self.flow.site
+        parents, number, site = self.seen._parents, self.numbers[start], self.flow.site
         queue: list[int] = []
         for entry in entries:
             self.seen.entries.append(entry)
@@ -111,7 +121,7 @@ class _Run:
             here = site(address)
             if here.stuck:
                 self.seen.stuck[address] = here.stuck
-            after, broken = self._through(here, states[at], pair)
+            after, broken = self._through(here, states[at])
             for edge in here.edges:
                 if broken and edge.leaves:
                     continue  # what follows is instrumentable code: said once, at the way into it
@@ -120,28 +130,20 @@ class _Run:
                     parents[following] = pair
                     queue.append(following)
 
-    def _through(self, site: Site, state: str, pair: int) -> tuple[int, bool]:
+    def _through(self, site: Site, state: str) -> tuple[int, bool]:
         """Take the instruction's events; one without an edge is a finding and leaves the state as it was."""
         events = self.events_at(site)
         if not events:
             return self.numbers[state], False
-        broken = False
+        arrived, broken = state, False
         for occurrence in events:
             following = self.automaton.step(state, occurrence.event)
             if following is None:
                 broken = True
-                self._report(site.address, occurrence, pair)
+                if (site.address, occurrence.event) not in self.found:
+                    self.found.add((site.address, occurrence.event))
+                    self.seen.findings.append(Finding(occurrence, site.address, arrived))
             elif following == BEYOND != state:
                 self.seen.beyond.append(site.address)
             state = following or state
         return self.numbers[state], broken
-
-    def _report(self, address: int, occurrence: Occurrence, pair: int) -> None:
-        if (address, occurrence.event) in self.found:
-            return
-        self.found.add((address, occurrence.event))
-        count, trail = len(self.automaton.states), []
-        while pair != -1:
-            trail.append((pair // count, self.automaton.states[pair % count]))
-            pair = self.parents[pair]
-        self.seen.findings.append(Finding(occurrence, tuple(reversed(trail))))

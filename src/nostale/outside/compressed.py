@@ -83,7 +83,9 @@ def _unzstd(raw: bytes, where: str, limit_bytes: int) -> bytes:
 
 
 def _damaged(where: str, form: str, what: str) -> BadInput:
-    return BadInput(where, f"{form} data that does not unpack: {what}", cause="a damaged or cut copy", remedy="copy it again")
+    return BadInput(
+        where, f"{form} data that does not unpack: {what}", cause="a damaged or cut copy", remedy="copy it again"
+    )
 
 
 def _too_large(where: str, limit_bytes: int) -> BadInput:

@@ -165,7 +165,7 @@ def parse_elf(data: bytes, where: str) -> Elf:
 
 def _header(data: bytes, where: str) -> np.void:
     if data[:4] != b"\x7fELF":
-        raise BadInput(where, "not an ELF file", cause="a file of another kind", remedy="give vmlinux.o, an .o or a .ko")
+        raise BadInput(where, "not an ELF file", cause="a file of another kind", remedy="give vmlinux.o or a .ko")
     if len(data) < _HEADER.itemsize:
         raise _cut(where, f"{len(data)} bytes, less than an ELF header")
     if data[4] != 2 or data[5] != 1:
@@ -222,7 +222,9 @@ def _check_symbols(symbols: Table, names: bytes, sections: int, where: str) -> N
     if bool(((owner >= sections) & (owner < SECTION_RESERVED)).any()):
         raise _cut(where, f"a symbol lies in a section beyond the last, {sections - 1}")
     if bool((owner == 0xFFFF).any()):
-        raise BadInput(where, "more than 65,279 sections", cause="-ffunction-sections", remedy="give the linked vmlinux.o")
+        raise BadInput(
+            where, "more than 65,279 sections", cause="-ffunction-sections", remedy="give the linked vmlinux.o"
+        )
 
 
 def _relocations(data: bytes, section: Section, sections: tuple[Section, ...], symbols: int, where: str) -> Table:

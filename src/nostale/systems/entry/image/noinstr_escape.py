@@ -78,8 +78,8 @@ NOINSTR_ESCAPE_RULE = Rule(
     ),
     what="Follows every path from every function and assembly entry of the protected sections, through alternatives, "
     "both arms of jump labels and fault fixups, counting instrumentation_begin() and instrumentation_end(). A transfer "
-    "to code outside of the protected sections at a count of zero or below is a violation. A static call is only as good "
-    "as what is known of its targets: where objtool passes it, this says unknown.",
+    "to code outside of the protected sections at a count of zero or below is a violation. A static call is only as "
+    "good as what is known of its targets: where objtool passes it, this says unknown.",
     why=NOINSTR_ESCAPE.why,
     example="""\
 noinstr void exc_example(struct pt_regs *regs)

@@ -15,7 +15,9 @@ def classify(transfer: Transfer, section: str) -> tuple[Occurrence, ...]:
         return (Occurrence("return", "return with instrumentation enabled", why),)
     if transfer.how is How.TAIL and transfer.returns:
         why = f"{transfer.callee} returns to the caller in its place, and the range is still open"
-        return (Occurrence("return", f"tail call to {transfer.callee} with instrumentation enabled", why, transfer.callee),)
+        return (
+            Occurrence("return", f"tail call to {transfer.callee} with instrumentation enabled", why, transfer.callee),
+        )
     return ()
 
 
@@ -32,9 +34,9 @@ NOINSTR_UNBALANCED_RULE = Rule(
         start_why=START_WHY,
         assumptions=ASSUMPTIONS,
     ),
-    what="Follows every path as entry.noinstr-escape does. A return, a return to the interrupted context or a tail call "
-    "at a count above zero is a violation. A count below zero is not: it makes the next range void, and the escape from "
-    "that is what entry.noinstr-escape reports.",
+    what="Follows every path as entry.noinstr-escape does. A return, a return to the interrupted context or a tail "
+    "call at a count above zero is a violation. A count below zero is not: it makes the next range void, and the "
+    "escape from that is what entry.noinstr-escape reports.",
     why=NOINSTR_UNBALANCED.why,
     example="""\
 noinstr void exc_example(struct pt_regs *regs)
