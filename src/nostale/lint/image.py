@@ -173,6 +173,17 @@ class Image:
         """Return the relocation of exactly this place."""
         return next(self.references(address, address + 1), None)
 
+    def references_to(self, symbol: Symbol) -> list[Reference]:
+        """Return the relocations in code that name `symbol` itself, by place: O(relocations of code), in numpy."""
+        found = []
+        for section in self.sections:
+            table = self._elf.relocations.get(section.index)
+            if section.kind is Class.DATA or table is None:
+                continue
+            for offset, kind, _, addend in table[table["symbol"] == symbol.index].tolist():
+                found.append(Reference(section.start + offset, symbol, addend, kind))
+        return sorted(found, key=lambda one: one.at)
+
     def pointed(self, address: int) -> int | None:
         """Return what a table's field at `address` points to, by relocation or as a distance; None where undefined."""
         reference = self.reference(address)
@@ -189,9 +200,13 @@ class Image:
         section = self.section_at(address)
         if section is None or section.kind is Class.DATA:
             return None
-        start, end = self._extent(section, address)
-        for one in x86.decode(self.content(section)[start - section.start : end - section.start], start):
-            self._code.setdefault(one[0], one)
+        for start, end in self._extents(section, address):
+            if address in self._code:
+                break
+            for one in x86.decode(self.content(section)[start - section.start : end - section.start], start):
+                # What is cut off by our own choice of an end is not undecodable; it is decoded when it is asked for.
+                if one[2] is not x86.Kind.INVALID or one[0] + one[1] < end or end == section.end:
+                    self._code.setdefault(one[0], one)
         return self._code.get(address)
 
     def decoded(self, start: int, end: int) -> list[x86.Instruction]:
@@ -207,15 +222,15 @@ class Image:
         """How many instructions have been decoded so far."""
         return len(self._code)
 
-    def _extent(self, section: Section, address: int) -> tuple[int, int]:
-        """Choose what to decode at once: all of a small special section, one function of the rest."""
+    def _extents(self, section: Section, address: int) -> Iterator[tuple[int, int]]:
+        """Yield what to decode at once: all of a small special section, one function of the rest."""
         if section.kind is not Class.TEXT and section.start not in self._code:
-            return section.start, section.end
+            yield section.start, section.end
         function = self.symbols.functions.containing(address)
         if function is not None and function.address is not None and function.address not in self._code:
-            return function.address, min(function.end, section.end)
+            yield function.address, min(function.end, section.end)
         # A jump into the middle of an instruction, or code without a symbol.
-        return address, min(section.end, address + _ODD_BYTES)
+        yield address, min(section.end, address + _ODD_BYTES)
 
     def _rows(self, index: int) -> tuple[list[int], list[tuple[int, int, int, int]]]:
         if index not in self._references:

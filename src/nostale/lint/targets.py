@@ -15,7 +15,7 @@ INDIRECT_THUNKS = ("__x86_indirect_thunk_", "__x86_indirect_call_thunk_", "__x86
 # Tables of function pointers that the kernel fills in at boot and from then on calls directly, with the initialisers
 # that are copied over them (arch/x86/kernel/paravirt.c, arch/x86/xen/{enlighten_pv,irq,mmu_pv}.c).
 _BOOT_TABLES = {"pv_ops": ("xen_cpu_ops", "xen_irq_ops", "xen_mmu_ops")}
-_POINTER_BYTES = 8
+_ARGUMENTS_BYTES = 32  # how far apart the arguments of one call of static_call_update() are loaded
 
 
 class How(StrEnum):
@@ -74,6 +74,7 @@ class Targets:
     """Finds targets in one image."""
 
     image: Image
+    _static: dict[tuple[str, How], Transfer] = field(default_factory=dict)
     _stores: dict[str, dict[int, list[Target | None]]] = field(default_factory=dict)
 
     def of(self, reference: Reference, end: int) -> Target:
@@ -97,22 +98,48 @@ class Targets:
 
     def static_call(self, name: str, how: How) -> Transfer:
         """Return the transfer through the trampoline of static call `name`, with the targets that the image tells."""
+        if (name, how) not in self._static:
+            self._static[name, how] = self._static_call(name, how)
+        return self._static[name, how]
+
+    def _static_call(self, name: str, how: How) -> Transfer:
         trampoline = self.image.symbols.named(TRAMPOLINE + name)
         key = self.image.symbols.named(KEY + name)
-        found: dict[str, Target] = {}
-        for target in (self._trampoline_target(trampoline), self._pointer(key.address) if key else None):
-            if target is not None:
-                found[target.name] = target
+        initial = [self._trampoline_target(trampoline), self._pointer(key.address) if key else None]
+        updates = self._updates(key, trampoline) if key and trampoline else []
+        found = {target.name: target for target in (*initial, *updates) if target is not None}
         constant = key is not None and key.address is not None and not self._writable(key.address)
-        known = ", ".join(sorted(found)) or "none"
         return Transfer(
             how,
             Via.STATIC_CALL,
             f"{TRAMPOLINE}{name}",
             tuple(found[each] for each in sorted(found)),
             constant and bool(found),
-            f"every static_call_update({name}): the image tells its initial target only ({known})",
+            f"every static_call_update({name}), also in code that is not in this image",
         )
+
+    def _updates(self, key: Symbol, trampoline: Symbol) -> list[Target]:
+        """Return the functions that this image's own calls of static_call_update() put there, as far as they show.
+
+        A call passes the key, the trampoline and the function, all as constants beside each other. A function that
+        comes from elsewhere does not show, which is why this list is never taken to be complete.
+        """
+        found = []
+        for reference in self.image.references_to(key):
+            section = self.image.section_at(reference.at)
+            start = max(section.start if section else 0, reference.at - _ARGUMENTS_BYTES)
+            near = list(self.image.references(start, reference.at + _ARGUMENTS_BYTES))
+            if not any(one.symbol.index == trampoline.index for one in near):
+                continue
+            for one in near:
+                at = None if one.relative else one.address
+                if (
+                    at is not None
+                    and self.image.symbols.functions.starting(at) is not None
+                    and one.address != key.address
+                ):
+                    found.append(self.of(one, one.at))
+        return [target for target in found if not target.name.startswith(TRAMPOLINE)]
 
     def slot(self, one: Instruction, how: How) -> Transfer:
         """Return the transfer of an indirect call or jump, with the pointers that its slot is known to hold."""
@@ -190,19 +217,16 @@ class Targets:
         if symbol.name in self._stores:
             return self._stores[symbol.name]
         found: dict[int, list[Target | None]] = {}
-        for section in self.image.sections:
-            if section.kind is Class.DATA:
+        for reference in self.image.references_to(symbol):
+            before = self.image.read(reference.at - 3, 3)
+            if not reference.relative or len(before) < 3:
                 continue
-            for reference in self.image.references(section.start, section.end):
-                if reference.symbol.index != symbol.index or not reference.relative:
-                    continue
-                before = self.image.read(reference.at - 3, 3)
-                if before == b"\x48\xc7\x05":  # mov $imm32, disp32(%rip): the immediate follows the displacement
-                    value = self.image.reference(reference.at + 4)
-                    stored = self.of(value, value.at) if value else None
-                    found.setdefault(reference.addend + 8, []).append(stored)
-                elif before[1:2] == b"\x89" and before[2] & 0xC7 == 0x05:  # mov %reg, disp32(%rip)
-                    found.setdefault(reference.addend + 4, []).append(None)
+            if before == b"\x48\xc7\x05":  # mov $imm32, disp32(%rip): the immediate follows the displacement
+                value = self.image.reference(reference.at + 4)
+                stored = self.of(value, value.at) if value else None
+                found.setdefault(reference.addend + 8, []).append(stored)
+            elif before[1] == 0x89 and before[2] & 0xC7 == 0x05:  # mov %reg, disp32(%rip)
+                found.setdefault(reference.addend + 4, []).append(None)
         self._stores[symbol.name] = found
         return found
 

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from slow_walk import slow_walk
+
+from nostale.lint import lint, load_image
+from nostale.lint.engine import _Run, entries
+from nostale.lint.flow import Flow
+from nostale.systems.entry.image import NOINSTR_ESCAPE_RULE, RULES
+
+
+def verdicts(image, of="entry.noinstr-escape"):
+    return [result.verdict for result in lint(image, RULES).results if result.id == of]
+
+
+def words(image, of="entry.noinstr-escape"):
+    return [verdict.word for verdict in verdicts(image, of)]
+
+
+def last(verdict):
+    return verdict.path[-1]
+
+
+def test_a_call_before_the_range_is_found_and_one_inside_is_left_alone(assemble):
+    image = assemble("FUNC f\n call traced\n BEGIN\n call traced\n END\n ret\nENDF f")
+    (verdict,) = verdicts(image)
+    assert (verdict.word, last(verdict).place, last(verdict).callee) == ("violated", "f+0x0", "traced")
+    assert last(verdict).what == "call to traced() leaves .noinstr.text section"
+
+
+def test_an_annotation_takes_effect_before_the_instruction_that_it_names(assemble):
+    marked = '1: call traced\n.pushsection .discard.instr_begin,""\n.long 1b - .\n.popsection\n END\n ret\n'
+    assert words(assemble(f"FUNC f\n {marked}ENDF f")) == ["holds"]
+
+
+def test_a_conditional_tail_call_is_an_escape_too(assemble):
+    (verdict,) = verdicts(assemble("FUNC f\n BEGIN\n END\n jne traced\n ret\nENDF f"))
+    assert (last(verdict).place, last(verdict).callee) == ("f+0x2", "traced")
+
+
+def test_a_function_outside_the_image_is_instrumentable(assemble):
+    (verdict,) = verdicts(assemble("FUNC f\n BEGIN\n END\n call elsewhere\n ret\nENDF f"))
+    assert (verdict.word, last(verdict).callee) == ("violated", "elsewhere")
+
+
+def test_a_jump_into_an_instrumentable_section_is_an_escape(assemble):
+    image = assemble("FUNC f\n BEGIN\n END\n jmp 1f\n.text\n1: call traced\n ret\n.section .noinstr.text\nENDF f")
+    assert [last(verdict).what for verdict in verdicts(image)] == ["jump to .text+0x1() leaves .noinstr.text section"]
+
+
+def test_an_escape_in_replacement_code_is_told_at_its_original(assemble):
+    image = assemble("""FUNC f
+ BEGIN
+ END
+661: nop;nop;nop;nop;nop
+662: ret
+ENDF f
+.pushsection .altinstructions,"a"
+.long 661b - ., 663f - ., 5
+.byte 5, 5
+.popsection
+.pushsection .altinstr_replacement,"ax"
+663: call traced
+.popsection""")
+    (verdict,) = verdicts(image)
+    assert "(alternative of f+0x2)" in last(verdict).what
+
+
+def test_a_return_inside_a_range_is_found(assemble):
+    image = assemble("FUNC f\n BEGIN\n je 1f\n END\n1: ret\nENDF f")
+    (verdict,) = verdicts(image, "entry.noinstr-unbalanced")
+    assert (verdict.word, last(verdict).place) == ("violated", "f+0x4")
+    assert [step.what for step in verdict.path][-2] == "branch taken, to f+0x4"
+
+
+def test_a_tail_call_inside_a_range_is_found_unless_it_never_returns(assemble):
+    image = assemble("FUNC f\n BEGIN\n END\n BEGIN\n jmp quiet\nENDF f\nFUNC g\n BEGIN\n jmp panic\nENDF g")
+    found = verdicts(image, "entry.noinstr-unbalanced")
+    assert [last(verdict).place for verdict in found] == ["f+0x3"]
+
+
+def test_a_count_below_zero_at_a_return_is_left_alone(assemble):
+    assert words(assemble("FUNC f\n END\n ret\nENDF f"), "entry.noinstr-unbalanced") == ["holds"]
+
+
+def test_a_call_through_a_pointer_is_not_known_and_inside_a_range_need_not_be(assemble):
+    image = assemble("FUNC f\n call *%rax\n BEGIN\n call *%rax\n END\n ret\nENDF f")
+    (verdict,) = verdicts(image)
+    assert (verdict.word, last(verdict).place, last(verdict).callee) == ("unknown", "f+0x0", "{dynamic}")
+
+
+SLOTS = """
+FUNC f
+ BEGIN
+ END
+ call *{table}+8(%rip)
+ ret
+ENDF f
+.section {section}
+.globl {table}
+.type {table}, @object
+{table}: .quad traced, {target}
+.size {table}, 16
+"""
+
+
+def slots(table, target, section='.rodata,"a"'):
+    return SLOTS.format(table=table, target=target, section=section)
+
+
+def test_a_pointer_that_never_changes_is_as_good_as_its_target(assemble):
+    assert words(assemble(slots("ops", "quiet"))) == ["holds"]
+    assert words(assemble(slots("ops", "traced"))) == ["violated"]
+
+
+def test_a_pointer_that_may_change_is_a_doubt_with_its_first_target_named(assemble):
+    (verdict,) = verdicts(assemble(slots("ops", "quiet", '.data,"aw"')))
+    assert (verdict.word, last(verdict).callee) == ("unknown", "*ops+0x8")
+    assert "known targets: quiet (noinstr)" in verdict.why
+
+
+def test_a_paravirt_slot_is_known_by_its_initialiser(assemble):
+    assert words(assemble(slots("pv_ops", "quiet", '.data,"aw"'))) == ["holds"]
+    assert words(assemble(slots("pv_ops", "traced", '.data,"aw"'))) == ["violated"]
+
+
+@pytest.mark.parametrize(("target", "word"), [("quiet", "holds"), ("traced", "violated")])
+def test_a_paravirt_slot_is_also_what_the_image_stores_there(assemble, target, word):
+    store = f"\n.text\nFUNC setup\n movq ${target}, pv_ops+8(%rip)\n ret\nENDF setup"
+    assert words(assemble(slots("pv_ops", "quiet", '.data,"aw"') + store)) == [word]
+
+
+def test_a_paravirt_slot_that_gets_something_unknown_is_a_doubt(assemble):
+    store = "\n.text\nFUNC setup\n movq %rax, pv_ops+8(%rip)\n ret\nENDF setup"
+    assert words(assemble(slots("pv_ops", "quiet", '.data,"aw"') + store)) == ["unknown"]
+
+
+STATIC_CALL = """
+FUNC f
+ BEGIN
+ END
+ call __SCT__idle
+ ret
+ENDF f
+.section .static_call.text,"ax"
+FUNC __SCT__idle
+ jmp.d32 {target}
+ ud1 %esp, %ecx
+ENDF __SCT__idle
+.section {section}
+.globl __SCK__idle
+.type __SCK__idle, @object
+__SCK__idle: .quad {target}, 0
+.size __SCK__idle, 16
+"""
+
+
+@pytest.mark.parametrize("target", ["quiet", "traced"])
+def test_a_static_call_is_a_doubt_whatever_it_starts_with(assemble, target):
+    (verdict,) = verdicts(assemble(STATIC_CALL.format(target=target, section='.data,"aw"')))
+    assert (verdict.word, last(verdict).callee) == ("unknown", "__SCT__idle")
+    assert f"known targets: {target} (" in verdict.why
+    assert "every static_call_update(idle)" in verdict.why
+
+
+def test_a_static_call_whose_key_is_constant_is_as_good_as_its_target(assemble):
+    assert words(assemble(STATIC_CALL.format(target="quiet", section='.rodata,"a"'))) == ["holds"]
+
+
+def test_the_targets_that_the_image_itself_sets_are_named(assemble):
+    update = """.text
+FUNC setup
+ mov $other, %rdx
+ mov $__SCT__idle, %rsi
+ mov $__SCK__idle, %rdi
+ call __static_call_update
+ ret
+ENDF setup
+FUNC other
+ ret
+ENDF other"""
+    (verdict,) = verdicts(assemble(STATIC_CALL.format(target="quiet", section='.data,"aw"') + update))
+    assert "known targets: other (text), quiet (noinstr)" in verdict.why
+
+
+def test_an_undefined_operation_is_a_doubt_not_a_violation(assemble):
+    assert words(assemble("FUNC f\n BEGIN\n END\n call __ubsan_handle_out_of_bounds\n ret\nENDF f")) == ["unknown"]
+
+
+def test_an_image_without_protected_code_is_nothing_to_look_at(build):
+    image = load_image(build("f: ret\n"))
+    assert {result.verdict.word for result in lint(image, RULES).results} == {"unknown"}
+    assert "nothing to look at" in lint(image, RULES).results[0].verdict.missing[0]
+
+
+def test_without_annotations_each_transfer_is_a_doubt_and_nothing_holds(assemble):
+    found = verdicts(assemble("FUNC f\n call traced\n ret\nENDF f"))
+    assert [verdict.word for verdict in found] == ["unknown", "unknown"]
+    assert (last(found[0]).place, last(found[0]).callee) == ("f+0x0", "traced")
+    assert found[1].missing[0].startswith("the image has no .discard.instr_begin, .discard.instr_end")
+
+
+def test_code_that_no_path_comes_to_is_said(assemble):
+    image = assemble("FUNC f\n BEGIN\n END\n ret\nENDF f\nhidden: call traced\n ret")
+    (verdict,) = verdicts(image)
+    assert verdict.word == "unknown"
+    assert "2 instructions on no path from any entry" in verdict.missing[0]
+
+
+def test_code_written_in_assembly_is_entered_at_its_unwind_hints(assemble):
+    hint = '.pushsection .discard.unwind_hints,""\n.long 1b - .\n.long 0, 0\n.popsection'
+    image = assemble(
+        f"FUNC f\n BEGIN\n END\n ret\nENDF f\nhidden:\n1: call traced\n{hint}\n ret\n.size hidden, . - hidden"
+    )
+    (verdict,) = verdicts(image)
+    assert (verdict.word, last(verdict).place) == ("violated", "hidden+0x0")
+
+
+def test_bytes_that_do_not_decode_are_said(assemble):
+    (verdict,) = verdicts(assemble("FUNC f\n BEGIN\n END\n .byte 0x06\n ret\nENDF f"))
+    assert (verdict.word, verdict.missing) == ("unknown", ("f+0x2: does not decode",))
+
+
+def test_results_are_equal_from_run_to_run(demos):
+    assert lint(load_image(demos["broken"]), RULES) == lint(load_image(demos["broken"]), RULES)
+
+
+def test_the_slow_walk_finds_the_same_on_the_demonstration(demos):
+    assert_as_slow(load_image(demos["broken"]))
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["m9_path_dependent", "m5_begin_without_end", "m1_drop_begin_irqentry_enter"])
+def test_the_slow_walk_finds_the_same_on_kernel_objects(shared, name):
+    assert_as_slow(load_image(shared / "data/lint" / f"vmlinux_{name}.o.xz"))
+
+
+def assert_as_slow(image):
+    flow = Flow(image)
+    for rule in RULES:
+        run = _Run(flow, rule)
+        first, _ = entries(flow, run.sections)
+        start = rule.binding.start
+        slow = slow_walk(flow.site, flow.arrive, rule.contract.automaton, start, run.events_at, first)
+        fast = {(one.address, one.occurrence.event): len(run.walked.trail(one)) for one in run.walked.findings}
+        assert slow == fast
+
+
+def test_instructions_begin_where_objdump_says(demos):
+    assert_as_objdump(demos["good"])
+
+
+@pytest.mark.shared
+def test_instructions_of_a_kernel_begin_where_objdump_says(shared, tmp_path):
+    path = tmp_path / "base.o"
+    unpacked = subprocess.run(["xz", "-dc", shared / "data/lint/vmlinux_base.o.xz"], capture_output=True, check=True)
+    path.write_bytes(unpacked.stdout)
+    assert_as_objdump(path)
+
+
+def assert_as_objdump(path):
+    image = load_image(path)
+    for section in image.sections:
+        if section.kind not in NOINSTR_ESCAPE_RULE.scope:
+            continue
+        command = ["objdump", "-dz", "--no-show-raw-insn", "-j", section.name, str(path)]
+        try:
+            told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        except FileNotFoundError:
+            pytest.skip("no objdump")
+        expected = [int(line.split(":")[0], 16) for line in told.splitlines() if line.startswith(" ")]
+        assert [one[0] - section.start for one in image.decoded(section.start, section.end)] == expected

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from nostale.lint.symbols import FUNC, NOTYPE, Symbol, SymbolTable
+
+
+def table(*rows):
+    return SymbolTable([Symbol(index, *row) for index, row in enumerate(rows)])
+
+
+def test_of_two_names_for_a_function_the_first_of_the_table_is_printed():
+    names = table(("one", FUNC, "local", 16, 8), ("other", FUNC, "global", 16, 8))
+    assert names.containing(20).name == "one"
+
+
+def test_a_function_comes_before_a_label_with_a_size():
+    names = table(("label", NOTYPE, "global", 16, 32), ("function", FUNC, "local", 20, 8))
+    assert names.containing(22).name == "function"
+    assert names.containing(17).name == "label"
+
+
+def test_the_end_of_a_function_is_not_in_it():
+    names = table(("f", FUNC, "global", 16, 8))
+    assert names.containing(23).name == "f"
+    assert names.containing(24) is None
+
+
+def test_of_overlapping_functions_the_one_that_starts_first_is_printed():
+    names = table(("inner", FUNC, "global", 20, 4), ("outer", FUNC, "global", 16, 32))
+    assert names.containing(21).name == "outer"
+
+
+def test_a_label_without_a_size_contains_nothing_but_starts_something():
+    names = table(("label", NOTYPE, "local", 16, 0))
+    assert names.containing(16) is None
+    assert names.starting(16).name == "label"
+
+
+def test_a_global_name_is_meant_before_a_local_one():
+    names = table(("x", FUNC, "local", 16, 8), ("x", FUNC, "global", 32, 8))
+    assert names.named("x").address == 32
