@@ -218,6 +218,12 @@ def test_code_written_in_assembly_is_entered_at_its_unwind_hints(assemble):
     assert (verdict.word, last(verdict).place) == ("violated", "hidden+0x0")
 
 
+def test_a_global_label_that_nothing_comes_to_is_entered_from_elsewhere(assemble):
+    image = assemble("FUNC f\n BEGIN\n END\n ret\n.globl vmexit\nvmexit: call traced\n ret\nENDF f")
+    (verdict,) = verdicts(image)
+    assert (verdict.word, last(verdict).place) == ("violated", "f+0x3")
+
+
 def test_bytes_that_do_not_decode_are_said(assemble):
     (verdict,) = verdicts(assemble("FUNC f\n BEGIN\n END\n .byte 0x06\n ret\nENDF f"))
     assert (verdict.word, verdict.missing) == ("unknown", ("f+0x2: does not decode",))

@@ -104,6 +104,14 @@ def test_a_trap_ends_a_path_unless_it_is_said_to_come_back(assemble):
     assert ways(image, "g") == ["g+0x2"]
 
 
+def test_a_trap_that_only_warns_comes_back_even_without_its_annotation(assemble):
+    entry = '.pushsection __bug_table,"aw"\n.long {0}b - ., 0\n.word 7, {1}\n.popsection'
+    warning, bug = entry.format(1, 1), entry.format(2, 0)
+    image = assemble(f"FUNC f\n1: ud2\n{warning}\n2: ud2\n{bug}\n ret\nENDF f")
+    assert ways(image, "f") == ["f+0x2"]
+    assert ways(image, "f", 2) == []
+
+
 def test_nothing_follows_a_call_of_a_function_that_never_returns(assemble):
     image = assemble("FUNC f\n call stop\n nop\nENDF f\nFUNC stop\n hlt\n jmp stop\nENDF stop")
     assert ways(image, "f") == []

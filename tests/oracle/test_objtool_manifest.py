@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 
 import pytest
 
 from nostale.lint import lint, load_image
+from nostale.lint.tables import annotated, warnings
+from nostale.outside.compressed import read_whole
 from nostale.systems.entry.image import RULES
 
 pytestmark = pytest.mark.shared
@@ -18,8 +21,6 @@ _UNBALANCED = re.compile(r"(\S+): return with instrumentation enabled")
 # objtool stops at the first warning of a function and looks at each instruction once; what follows is behind one of
 # those limits, each read off the patch and the disassembly.
 BEYOND_OBJTOOL = {
-    # The other arm of the removed begin: objtool reports the one it walks first, which differs between its two modes.
-    "m1_drop_begin_irqentry_enter": set(),
     # mut_cond: begun if bit 0, ended if bit 1, so a return with the range open if only bit 0 is set.
     # mut_cond2: begun if bit 0, then the call on both ways; the way without begin comes to it second.
     "m9_path_dependent": {("mut_cond+0x16", None), ("mut_cond2+0x9", "mut_bar")},
@@ -71,6 +72,13 @@ def test_where_objtool_passes_a_static_call_outside_of_a_range_base_is_unknown(s
     assert "default_idle (cpuidle), mwait_idle (cpuidle)" in doubts[1].why
 
 
+def test_every_trap_that_the_bug_table_calls_a_warning_is_annotated_as_reachable(shared, manifest):
+    image = load_image(shared / "data/lint" / manifest["base"]["file"])
+    warned, reachable = warnings(image), set(annotated(image, ".discard.reachable"))
+    assert len(warned) > 300
+    assert warned <= reachable
+
+
 def test_at_least_the_instructions_that_objtool_visits_are_walked(shared, manifest):
     coverage = answer_for(shared, manifest["base"]).coverage
     visited = int(re.search(r"visited (\d+)", manifest["base"]["proto_sound_stats"])[1])
@@ -87,11 +95,7 @@ def test_the_paravirt_call_of_base_is_settled_by_its_slot(shared, manifest):
 
 
 def test_a_kernel_stripped_of_its_annotations_never_holds(shared, manifest, tmp_path):
-    import subprocess
-
     packed, stripped = tmp_path / "base.o", tmp_path / "stripped.o"
-    from nostale.outside.compressed import read_whole
-
     packed.write_bytes(read_whole(shared / "data/lint" / manifest["base"]["file"]))
     tables = [f"--remove-section={name}" for name in (".discard.instr_begin", ".discard.instr_end")]
     subprocess.run(["objcopy", *tables, packed, stripped], check=True)

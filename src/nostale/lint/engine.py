@@ -129,10 +129,11 @@ class _Run:
 
 
 def entries(flow: Flow, sections: Sequence[Section]) -> tuple[list[int], list[int]]:
-    """Return where paths begin: every function; and, where none came by, each place with an unwind hint.
+    """Return where paths begin: every function; and, where none came by, each unwind hint, then each global label.
 
     Code written in assembly has labels, not functions; its hints stand where it can be entered. Those at a symbol come
-    first, so that a path begins at a name.
+    first, so that a path begins at a name. A global label that nothing comes to is entered from elsewhere, by hardware
+    perhaps, as vmx_vmexit is.
     """
     image = flow.image
     functions = {
@@ -143,7 +144,12 @@ def entries(flow: Flow, sections: Sequence[Section]) -> tuple[list[int], list[in
     first = sorted(one for one in functions if any(part.start <= one < part.end for part in sections))
     hints = [one for one in flow.tables.hints if any(part.start <= one < part.end for part in sections)]
     hints.sort(key=lambda one: (image.symbols.starting(one) is None, one))
-    return first, hints
+    labels = sorted(
+        one.address
+        for one in image.symbols.symbols
+        if one.kind == "notype" and one.bind == "global" and one.address is not None
+    )
+    return first, hints + [one for one in labels if any(part.start <= one < part.end for part in sections)]
 
 
 def not_reached(flow: Flow, sections: Sequence[Section], reached: set[int]) -> list[int]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from nostale.contract import BadInput
-from nostale.lint.image import Image, Reference, records
+from nostale.lint.image import Class, Image, Reference, records
 
 JUMP_TABLE_FORM, EX_TABLE_FORM, HINT_FORM = "iiq", "iiI", "ihBBBxxx"
+_BUGFLAG_WARNING, _UD2_BYTES = 1, 2
 _FEATURE_POPCNT = 4 * 32 + 23  # X86_FEATURE_POPCNT, arch/x86/include/asm/cpufeatures.h
 
 
@@ -82,7 +83,7 @@ def read_tables(image: Image) -> Tables:
         _jump_labels(image),
         _fixups(image),
         tuple(sorted(_pointed(image, ".discard.unwind_hints", HINT_FORM))),
-        frozenset(_pointed(image, ".discard.reachable", "i")),
+        frozenset(_pointed(image, ".discard.reachable", "i")) | warnings(image),
         frozenset(_pointed(image, ".discard.intra_function_calls", "i")),
     )
 
@@ -93,6 +94,31 @@ def annotated(image: Image, name: str) -> dict[int, int]:
     for address in _pointed(image, name, "i"):
         found[address] += 1
     return dict(found)
+
+
+def warnings(image: Image) -> frozenset[int]:
+    """Return the places after the traps that only warn: __bug_table says so even where .discard.reachable is gone.
+
+    A module has lost its .discard sections. An entry is 12 bytes with the file's name in it, else 8; the flags are its
+    last two bytes but for padding (include/asm-generic/bug.h, struct bug_entry).
+    """
+    section = image.section_named("__bug_table")
+    if section is None:
+        return frozenset()
+    traps = [one for one in image.references(section.start, section.end) if _in_code(image, one)]
+    size = traps[1].at - traps[0].at if len(traps) > 1 else section.end - section.start
+    if size not in (8, 12):
+        return frozenset()
+    flags = {8: 4, 12: 10}[size]
+    return frozenset(
+        one.address + _UD2_BYTES
+        for one in traps
+        if one.address is not None and image.signed(one.at + flags, 2) & _BUGFLAG_WARNING
+    )
+
+
+def _in_code(image: Image, reference: Reference) -> bool:
+    return reference.address is not None and image.class_at(reference.address) not in (None, Class.DATA)
 
 
 def _pointed(image: Image, name: str, form: str) -> list[int]:
