@@ -21,10 +21,9 @@ from nostale.systems.entry.image import RULES
 pytestmark = pytest.mark.shared
 
 MUTANTS = int(os.environ.get("NOSTALE_OBJTOOL_MUTANTS", "25"))
-MODES = (
-    ("--noinstr", "--link"),
-    "--noinstr --link --hacks=jump_label --hacks=noinstr --orc --retpoline --rethunk --uaccess --static-call".split(),
-)
+_PLAIN = ("--noinstr", "--link")
+_HACKS = ("--hacks=jump_label", "--hacks=noinstr", "--orc", "--retpoline", "--rethunk", "--uaccess", "--static-call")
+MODES = (_PLAIN, _PLAIN + _HACKS)
 _WARNING = re.compile(r"objtool: (\S+): (?:call to (.*)\(\) leaves|return with instrumentation)")
 _PROTECTED = (".noinstr.text", ".cpuidle.text", ".entry.text")
 _ANNOTATIONS = (".discard.instr_begin", ".discard.instr_end")
@@ -78,5 +77,10 @@ def test_nothing_that_objtool_reports_is_missed(objtool, base, tmp_path, seed):
         done = subprocess.run(command, capture_output=True, text=True, env={"SRCARCH": "x86"}, check=False, timeout=60)
         told |= {(match[1], match[2]) for match in _WARNING.finditer(done.stdout + done.stderr)}
     results = lint(build_image(parse_elf(path.read_bytes(), "mutant.o")), RULES).results
-    last = [result.verdict.path[-1] for result in results if result.verdict.word == "violated"]
-    assert told <= {(step.place, step.callee) for step in last}
+    # Of a call through a pointer objtool assumes the worst; here it is a doubt.
+    words = {True: ("violated", "unknown"), False: ("violated",)}
+    for place, callee in told:
+        found = [
+            one.verdict for one in results if one.verdict.word in words[callee == "{dynamic}"] and one.verdict.path
+        ]
+        assert (place, callee) in {(one.path[-1].place, one.path[-1].callee) for one in found}

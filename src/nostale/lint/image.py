@@ -12,15 +12,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nostale.contract import BadInput
 from nostale.lint.symbols import FUNC, NOTYPE, OBJECT, Symbol, SymbolTable
-from nostale.outside import elf, x86
+from nostale.outside import x86
+
+if TYPE_CHECKING:
+    from nostale.outside import elf  # loads numpy: only where an image is read, not where rules are listed
 
 _PAGE = 4096
 _ODD_BYTES = 256  # decoded at once from a place that a linear sweep did not come to
-_KINDS = {elf.SYMBOL_NOTYPE: NOTYPE, elf.SYMBOL_OBJECT: OBJECT, elf.SYMBOL_FUNC: FUNC, elf.SYMBOL_SECTION: "section"}
-_BINDS = {elf.BIND_LOCAL: "local", elf.BIND_GLOBAL: "global", elf.BIND_WEAK: "weak"}
 # How many bytes a relocation writes and whether the place is subtracted (R_X86_64_*, System V ABI, table 4.9).
 RELOCATION_ABSOLUTE = {1: 8, 10: 4, 11: 4}
 RELOCATION_RELATIVE = {2: 4, 4: 4, 24: 8}
@@ -246,7 +248,9 @@ def load_image(path: str | Path) -> Image:
     Raises:
         BadInput: unreadable, damaged, of another machine, or linked.
     """
-    return build_image(elf.read_elf(Path(path)))
+    from nostale.outside.elf import read_elf
+
+    return build_image(read_elf(Path(path)))
 
 
 def build_image(file: elf.Elf) -> Image:
@@ -255,6 +259,8 @@ def build_image(file: elf.Elf) -> Image:
     Raises:
         BadInput: of another machine, or linked.
     """
+    from nostale.outside import elf
+
     if file.machine != elf.MACHINE_X86_64:
         machine = elf.MACHINE_NAMES.get(file.machine, f"machine {file.machine}")
         raise BadInput(file.where, f"an image for {machine}", remedy="only x86-64 images are read so far")
@@ -278,12 +284,16 @@ def build_image(file: elf.Elf) -> Image:
 
 
 def _symbols(file: elf.Elf, starts: dict[int, int]) -> list[Symbol]:
+    from nostale.outside import elf
+
+    kinds = {elf.SYMBOL_NOTYPE: NOTYPE, elf.SYMBOL_OBJECT: OBJECT, elf.SYMBOL_FUNC: FUNC}
+    binds = {elf.BIND_LOCAL: "local", elf.BIND_GLOBAL: "global", elf.BIND_WEAK: "weak"}
     found = []
     for index, (row, name) in enumerate(zip(file.symbols.tolist(), file.symbol_names())):
         _, info, _, section, value, size = row
         start = starts.get(section)
         address = None if start is None else start + value
-        kind, bind = _KINDS.get(info & 15, "other"), _BINDS.get(info >> 4, "other")
+        kind, bind = kinds.get(info & 15, "other"), binds.get(info >> 4, "other")
         found.append(Symbol(index, name, kind, bind, address, size))
     return found
 

@@ -26,7 +26,7 @@ TYPE_NAMES = {1: "relocatable", 2: "linked executable", 3: "shared object", 4: "
 FLAG_WRITE, FLAG_ALLOC, FLAG_EXEC = 1, 2, 4
 SECTION_UNDEFINED = 0
 SECTION_RESERVED = 0xFF00  # from here on an index is a word of its own: absolute, common, extended
-SYMBOL_NOTYPE, SYMBOL_OBJECT, SYMBOL_FUNC, SYMBOL_SECTION = 0, 1, 2, 3
+SYMBOL_NOTYPE, SYMBOL_OBJECT, SYMBOL_FUNC = 0, 1, 2
 BIND_LOCAL, BIND_GLOBAL, BIND_WEAK = 0, 1, 2
 
 _HEADER = np.dtype(
