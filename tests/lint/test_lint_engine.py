@@ -185,8 +185,9 @@ ENDF other"""
     assert "known targets: other (text), quiet (noinstr)" in verdict.why
 
 
-def test_an_undefined_operation_is_a_doubt_not_a_violation(assemble):
-    assert words(assemble("FUNC f\n BEGIN\n END\n call __ubsan_handle_out_of_bounds\n ret\nENDF f")) == ["unknown"]
+@pytest.mark.parametrize("name", ["__ubsan_handle_out_of_bounds", "__sanitizer_cov_trace_pc", "__tsan_func_entry"])
+def test_what_objtool_lets_pass_by_name_is_a_doubt_not_a_violation(assemble, name):
+    assert words(assemble(f"FUNC f\n BEGIN\n END\n call {name}\n ret\nENDF f")) == ["unknown"]
 
 
 def test_an_image_without_protected_code_is_nothing_to_look_at(build):
@@ -227,6 +228,17 @@ def test_a_global_label_that_nothing_comes_to_is_entered_from_elsewhere(assemble
 def test_bytes_that_do_not_decode_are_said(assemble):
     (verdict,) = verdicts(assemble("FUNC f\n BEGIN\n END\n .byte 0x06\n ret\nENDF f"))
     assert (verdict.word, verdict.missing) == ("unknown", ("f+0x2: does not decode",))
+
+
+def test_an_annotation_in_the_middle_of_an_instruction_is_said(assemble):
+    astray = '1: mov $1, %eax\n.pushsection .discard.instr_begin,""\n.long 1b + 2 - .\n.popsection'
+    (verdict,) = verdicts(assemble(f"FUNC f\n {astray}\n ret\nENDF f"))
+    assert verdict.missing == ("tables name what is not the start of an instruction, at f+0x2",)
+
+
+def test_a_function_without_a_size_is_walked(assemble):
+    (verdict,) = verdicts(assemble("FUNC f\n BEGIN\n END\n ret\nENDF f\n.type g, @function\ng: call traced\n ret"))
+    assert (verdict.word, last(verdict).callee) == ("violated", "traced")
 
 
 def test_results_are_equal_from_run_to_run(demos):

@@ -81,6 +81,13 @@ def test_replacement_code_belongs_to_the_function_of_its_original(assemble):
     assert flow.function(replacement).name == "f"
 
 
+def test_replacement_code_faults_where_it_is_copied_to(assemble):
+    fault = '.pushsection __ex_table,"a"\n.long 661b - ., 9f - ., 0\n.popsection\n.text\n9: ret\n'
+    image = assemble(ALTERNATIVES + fault)
+    replacement = image.section_named(".altinstr_replacement").start
+    assert [edge.why for edge in Flow(image).site(replacement).edges] == ["", "it faults and goes on at its fixup"]
+
+
 @pytest.mark.parametrize("instruction", [".byte 0x0f,0x1f,0x44,0,0", "jmp.d32 9f"])
 def test_a_jump_label_goes_both_ways_whatever_stands_there(assemble, instruction):
     table = '.pushsection __jump_table,"aw"\n.long 1b - ., 9f - .\n.quad key + 1 - .\n.popsection'

@@ -1,7 +1,7 @@
 """lint: every path of a kernel binary.
 
 `load_image` reads an image, `lint` runs rules over it, a `Rule` binds a contract to instructions. Everything else here
-is how, not what.
+is how, not what. Read so far: relocatable x86-64 objects (vmlinux.o, .o, .ko). Not yet: linked images, arm64.
 """
 
 from nostale.lint.engine import lint

@@ -114,10 +114,20 @@ class _Run:
             found.append(f"{image.place(address)}: {why}")
         if walked.beyond:
             found.append(f"nesting deeper than is told apart, at {_list(image, walked.beyond)}")
+        astray = self._astray()
+        if astray:
+            found.append(f"tables name what is not the start of an instruction, at {_list(image, astray)}")
         missed = not_reached(self.flow, self.sections, walked.reached)
         if missed:
             found.append(f"{len(missed)} instructions on no path from any entry, at {_list(image, missed)}")
         return found
+
+    def _astray(self) -> list[int]:
+        """Return the places in the walked sections that a table names although no instruction begins there."""
+        image, tables = self.flow.image, self.flow.tables
+        starts = {one[0] for part in self.sections for one in image.decoded(part.start, part.end)}
+        named = {*self.marks, *tables.alternatives, *tables.jump_labels, *tables.fixups} - starts - self.walked.reached
+        return sorted(one for one in named if any(part.start <= one < part.end for part in self.sections))
 
     def _assumptions(self) -> list[str]:
         sites = [self.flow.site(address) for address in self.walked.reached]
@@ -147,7 +157,7 @@ def entries(flow: Flow, sections: Sequence[Section]) -> tuple[list[int], list[in
     labels = sorted(
         one.address
         for one in image.symbols.symbols
-        if one.kind == "notype" and one.bind == "global" and one.address is not None
+        if one.address is not None and (one.kind == "func" or (one.kind == "notype" and one.bind == "global"))
     )
     return first, hints + [one for one in labels if any(part.start <= one < part.end for part in sections)]
 

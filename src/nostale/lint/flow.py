@@ -226,6 +226,11 @@ class Flow:
 
     def _faults(self, one: Instruction) -> tuple[Edge, ...]:
         fixups = self.tables.fixups.get(one[0], ())
+        group = self._group_of(one[0])
+        if group is not None:
+            # Replacement code faults where it is copied to.
+            inside = next(part.start for part in group.replacements if part.start <= one[0] < part.end)
+            fixups += self.tables.fixups.get(group.start + one[0] - inside, ())
         return tuple(edge for fixup in fixups for edge in self.arrive(fixup, "it faults and goes on at its fixup"))
 
     def _direct(self, how: How, target: Target) -> Transfer:

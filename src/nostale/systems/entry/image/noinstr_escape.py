@@ -7,8 +7,14 @@ from nostale.lint import How, Occurrence, Rule, Target, Transfer, Via
 from nostale.systems.entry.contract import NOINSTR_ESCAPE
 from nostale.systems.entry.image.protected import ASSUMPTIONS, MARKS, PROTECTED, SCOPE, START_WHY
 
-# Called only once an operation turned out to be undefined; objtool lets them pass, here they are a doubt.
-_UBSAN = "__ubsan_handle_"
+# What objtool lets pass by name, and why it is a doubt here: (prefix, reason).
+_PATCHED_OUT = "objtool --hacks=noinstr makes this call a NOP; this image may be from before that"
+_DOUBTFUL = (
+    ("__ubsan_handle_", "it is called only if an operation turns out to be undefined"),
+    ("__sanitizer_cov_", _PATCHED_OUT),
+    ("__tsan_func_", _PATCHED_OUT),
+    ("__tsan_atomic_signal_fence", _PATCHED_OUT),
+)
 
 
 def classify(transfer: Transfer, section: str) -> tuple[Occurrence, ...]:
@@ -21,8 +27,9 @@ def classify(transfer: Transfer, section: str) -> tuple[Occurrence, ...]:
     outside = [target for target in transfer.targets if not _protected(target)]
     verb = "jump" if transfer.how is How.JUMP else "call"
     what = f"{verb} to {transfer.callee}() leaves {section} section"
-    if transfer.via is Via.DIRECT and transfer.callee.startswith(_UBSAN):
-        doubt = f"{transfer.callee}() is called only if an operation turns out to be undefined"
+    reason = next((reason for prefix, reason in _DOUBTFUL if transfer.callee.startswith(prefix)), None)
+    if reason is not None and outside:
+        doubt = f"cannot tell whether {transfer.callee}() runs: {reason}"
         return (Occurrence("escape", what, doubt, transfer.callee, Grade.MAY, doubt),)
     # The initial target of a static call is one that it starts with, not one that it is known to keep.
     if outside and transfer.via is not Via.STATIC_CALL:
