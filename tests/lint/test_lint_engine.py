@@ -6,8 +6,9 @@ import pytest
 from slow_walk import slow_walk
 
 from nostale.lint import lint, load_image
-from nostale.lint.engine import _Run, entries
+from nostale.lint.engine import Run
 from nostale.lint.flow import Flow
+from nostale.lint.reach import entries
 from nostale.systems.entry.image import NOINSTR_ESCAPE_RULE, RULES
 
 
@@ -258,7 +259,7 @@ def test_the_slow_walk_finds_the_same_on_kernel_objects(shared, name):
 def assert_as_slow(image):
     flow = Flow(image)
     for rule in RULES:
-        run = _Run(flow, rule)
+        run = Run(flow, rule)
         first, _ = entries(flow, run.sections)
         start = rule.binding.start
         slow = slow_walk(flow.site, flow.arrive, rule.contract.automaton, start, run.events_at, first)

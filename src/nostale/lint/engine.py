@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nostale.contract import Answer, Evidence, Grade, Holds, Result, Witness, judge
+from nostale.lint.coverage import coverage
 from nostale.lint.flow import Flow, Site
 from nostale.lint.image import Image, Section
+from nostale.lint.reach import entries, not_reached
 from nostale.lint.rule import Occurrence, Rule
 from nostale.lint.story import tell
 from nostale.lint.tables import annotated
-from nostale.lint.targets import How, Via
 from nostale.lint.walk import Walked, walk
-from nostale.outside.x86 import Kind
 
 _LISTED = 12  # places named in a sentence; the number of all of them stands beside
 
@@ -33,13 +32,16 @@ def lint(image: Image, rules: Sequence[Rule]) -> Answer:
         BadInput: a table of the image does not hold together.
     """
     flow = Flow(image)
-    runs = [_Run(flow, rule) for rule in rules]
+    runs = [Run(flow, rule) for rule in rules]
     results = tuple(result for run in runs for result in run.results())
-    return Answer("lint", image.where, _coverage(flow, runs), results)
+    scope = {kind for rule in rules for kind in rule.scope}
+    sections = [one for one in image.sections if one.kind in scope and one.end > one.start]
+    marks = sorted({table for rule in rules for table, _ in rule.marks})
+    return Answer("lint", image.where, coverage(flow, sections, marks, [run.walked for run in runs]), results)
 
 
 @dataclass(slots=True)
-class _Run:
+class Run:
     """One rule over one image."""
 
     flow: Flow
@@ -138,109 +140,7 @@ class _Run:
         return sorted(found)
 
 
-def entries(flow: Flow, sections: Sequence[Section]) -> tuple[list[int], list[int]]:
-    """Return where paths begin: every function; and, where none came by, each unwind hint, then each global label.
-
-    Code written in assembly has labels, not functions; its hints stand where it can be entered. Those at a symbol come
-    first, so that a path begins at a name. A global label that nothing comes to is entered from elsewhere, by hardware
-    perhaps, as vmx_vmexit is.
-    """
-    image = flow.image
-    functions = {
-        one.address
-        for one in image.symbols.symbols
-        if one.kind == "func" and one.size_bytes and one.address is not None and ".cold" not in one.name
-    }
-    first = sorted(one for one in functions if any(part.start <= one < part.end for part in sections))
-    hints = [one for one in flow.tables.hints if any(part.start <= one < part.end for part in sections)]
-    hints.sort(key=lambda one: (image.symbols.starting(one) is None, one))
-    labels = sorted(
-        one.address
-        for one in image.symbols.symbols
-        if one.address is not None and (one.kind == "func" or (one.kind == "notype" and one.bind == "global"))
-    )
-    return first, hints + [one for one in labels if any(part.start <= one < part.end for part in sections)]
-
-
-def not_reached(flow: Flow, sections: Sequence[Section], reached: set[int]) -> list[int]:
-    """Return the instructions that no path came to, other than fillers and what follows a call that never returns.
-
-    The compiler need not know of such a callee that it does not return, and leaves the code after it in place.
-    """
-    image, found = flow.image, []
-    for section in sections:
-        covered, dead = section.start, False
-        for address, length, kind, _ in image.decoded(section.start, section.end):
-            if address in reached:
-                covered = address + length
-                transfer = flow.site(address).transfer
-                dead = transfer is not None and transfer.how is How.CALL and not transfer.returns
-            elif address >= covered and not dead and kind not in (Kind.PAD, Kind.STOP):
-                found.append(address)
-    return found
-
-
 def _list(image: Image, addresses: Sequence[int]) -> str:
     places = list(dict.fromkeys(image.place(address) for address in addresses))
     more = f" and {len(places) - _LISTED} more" if len(places) > _LISTED else ""
     return ", ".join(places[:_LISTED]) + more
-
-
-def _coverage(flow: Flow, runs: Sequence[_Run]) -> dict[str, int | str | bool | list[str]]:
-    """Say in numbers what was looked at."""
-    image, tables = flow.image, flow.tables
-    reached = set().union(*(run.walked.reached for run in runs))
-    sections = {section.start: section for run in runs for section in run.sections}
-    counts = Counter(
-        {name: 0 for how in How for name in (_plural(how),)} | {"static_calls": 0, "static_calls_settled": 0}
-    )
-    counts.update(indirect_calls=0, indirect_calls_resolved=0)
-    for address in reached:
-        transfer = flow.site(address).transfer
-        if transfer is None:
-            continue
-        counts[_plural(transfer.how)] += 1
-        if transfer.via is Via.STATIC_CALL:
-            counts["static_calls"] += 1
-            counts["static_calls_settled"] += transfer.complete
-        elif transfer.via in (Via.SLOT, Via.POINTER):
-            counts["indirect_calls"] += 1
-            counts["indirect_calls_resolved"] += transfer.complete
-    marks = {table: len(annotated(image, table)) for run in runs for table, _ in run.rule.marks}
-    within = {table: sum(1 for at in annotated(image, table) if at in reached) for table in marks}
-    return {
-        **dict(sorted(counts.items())),
-        "indirect_calls_unresolved": counts["indirect_calls"] - counts["indirect_calls_resolved"],
-        "sections": [section.name for _, section in sorted(sections.items())],
-        "functions": len({flow.function(entry) for run in runs for entry in run.walked.entries} - {None}),
-        "entries": len({entry for run in runs for entry in run.walked.entries}),
-        "instructions_decoded": image.decoded_count,
-        "instructions_walked": len(reached),
-        "instructions_not_reached": len(not_reached(flow, list(sections.values()), reached)),
-        "not_decodable": sum(1 for address in reached if flow.site(address).kind is Kind.INVALID),
-        "pairs": sum(run.walked.pairs for run in runs),
-        "annotations": sum(within.values()),
-        "annotations_elsewhere": sum(marks.values()) - sum(within.values()),
-        "alternatives": sum(1 for start in tables.alternatives if start in reached),
-        "jump_labels": sum(1 for place in tables.jump_labels if place in reached),
-        "fixups": sum(1 for place in tables.fixups if place in reached),
-        "undefined_callees": len(
-            {
-                target.name
-                for address in reached
-                if (transfer := flow.site(address).transfer)
-                for target in transfer.targets
-                if target.address is None
-            }
-        ),
-    }
-
-
-def _plural(how: How) -> str:
-    return {
-        How.CALL: "calls",
-        How.TAIL: "tail_calls",
-        How.JUMP: "jumps_between_sections",
-        How.RETURN: "returns",
-        How.RESUME: "resumes",
-    }[how]

@@ -47,6 +47,7 @@ class Rule:
         scope: the sections whose code is walked.
         marks: (section of annotations, event): the event takes effect before the instruction that is named.
         classify: the events of a transfer, told the section that it is in.
+        counted: what the automaton's state is, for a reader.
     """
 
     binding: Binding
@@ -57,6 +58,7 @@ class Rule:
     scope: frozenset[Class]
     marks: tuple[tuple[str, str], ...]
     classify: Classify
+    counted: str = "state"
 
     @property
     def contract(self) -> Contract:

@@ -23,7 +23,7 @@ def tell(flow: Flow, rule: Rule, walked: Walked, finding: Finding, events_at: Ev
         marks = [one for one in events_at(flow.site(address)) if contract.automaton.step(state, one.event) != state]
         if state != after:
             what = ", ".join(one.what or contract.event(one.event).what for one in marks)
-            steps.append(Step(observer, place, what, changed=(Changed("state", state, after),)))
+            steps.append(Step(observer, place, what, changed=(Changed(rule.counted, state, after),)))
         why = next((edge.why for edge in flow.site(address).edges if edge.to == following), "")
         if why:
             steps.append(Step(observer, place, f"{why}, to {image.place(flow.home(following))}"))

@@ -54,4 +54,5 @@ noinstr void exc_example(struct pt_regs *regs)
     scope=SCOPE,
     marks=MARKS,
     classify=classify,
+    counted="depth of annotated ranges",
 )
