@@ -9,6 +9,7 @@ from nostale.lint import lint, load_image
 from nostale.lint.engine import Run
 from nostale.lint.flow import Flow
 from nostale.lint.reach import entries
+from nostale.outside.compressed import read_whole
 from nostale.systems.entry.image import NOINSTR_ESCAPE_RULE, RULES
 
 
@@ -274,8 +275,7 @@ def test_instructions_begin_where_objdump_says(demos):
 @pytest.mark.shared
 def test_instructions_of_a_kernel_begin_where_objdump_says(shared, tmp_path):
     path = tmp_path / "base.o"
-    unpacked = subprocess.run(["xz", "-dc", shared / "data/lint/vmlinux_base.o.xz"], capture_output=True, check=True)
-    path.write_bytes(unpacked.stdout)
+    path.write_bytes(read_whole(shared / "data/lint/vmlinux_base.o.xz"))
     assert_as_objdump(path)
 
 
