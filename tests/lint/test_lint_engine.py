@@ -52,6 +52,23 @@ def test_a_jump_into_an_instrumentable_section_is_an_escape(assemble):
     assert [last(verdict).what for verdict in verdicts(image)] == ["jump to .text+0x1() leaves .noinstr.text section"]
 
 
+def test_a_jump_label_into_an_instrumentable_section_is_an_escape(assemble):
+    table = '.pushsection __jump_table,"aw"\n.long 1b - ., 9f - .\n.quad key - .\n.popsection'
+    nop = "1: .byte 0x0f,0x1f,0x44,0,0\n" + table
+    image = assemble(f"FUNC f\n BEGIN\n END\n{nop}\n ret\nENDF f\n.data\nkey: .quad 0\n.text\n9: call traced\n ret")
+    (verdict,) = verdicts(image)
+    assert (verdict.word, last(verdict).place, last(verdict).callee) == ("violated", "f+0x2", ".text+0x1")
+
+
+def test_a_call_of_a_nameless_place_in_another_section_is_an_escape(assemble):
+    label = '.pushsection .discard.unwind_hints,""\n.long 1b - .\n.long 0, 0\n.popsection'
+    image = assemble(
+        f"FUNC f\n BEGIN\n END\n ret\nENDF f\nasm:\n1: call 9f\n{label}\n ret\n.size asm, . - asm\n.text\n9: ret"
+    )
+    (verdict,) = verdicts(image)
+    assert (verdict.word, last(verdict).place) == ("violated", "asm+0x0")
+
+
 def test_an_escape_in_replacement_code_is_told_at_its_original(assemble):
     image = assemble("""FUNC f
  BEGIN
