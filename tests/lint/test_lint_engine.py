@@ -9,6 +9,7 @@ from nostale.lint import lint, load_image
 from nostale.lint.engine import Run
 from nostale.lint.flow import Flow
 from nostale.lint.reach import entries
+from nostale.outside.compressed import read_whole
 from nostale.systems.entry.image import NOINSTR_ESCAPE_RULE, RULES
 
 
@@ -49,6 +50,23 @@ def test_a_function_outside_the_image_is_instrumentable(assemble):
 def test_a_jump_into_an_instrumentable_section_is_an_escape(assemble):
     image = assemble("FUNC f\n BEGIN\n END\n jmp 1f\n.text\n1: call traced\n ret\n.section .noinstr.text\nENDF f")
     assert [last(verdict).what for verdict in verdicts(image)] == ["jump to .text+0x1() leaves .noinstr.text section"]
+
+
+def test_a_jump_label_into_an_instrumentable_section_is_an_escape(assemble):
+    table = '.pushsection __jump_table,"aw"\n.long 1b - ., 9f - .\n.quad key - .\n.popsection'
+    nop = "1: .byte 0x0f,0x1f,0x44,0,0\n" + table
+    image = assemble(f"FUNC f\n BEGIN\n END\n{nop}\n ret\nENDF f\n.data\nkey: .quad 0\n.text\n9: call traced\n ret")
+    (verdict,) = verdicts(image)
+    assert (verdict.word, last(verdict).place, last(verdict).callee) == ("violated", "f+0x2", ".text+0x1")
+
+
+def test_a_call_of_a_nameless_place_in_another_section_is_an_escape(assemble):
+    label = '.pushsection .discard.unwind_hints,""\n.long 1b - .\n.long 0, 0\n.popsection'
+    image = assemble(
+        f"FUNC f\n BEGIN\n END\n ret\nENDF f\nasm:\n1: call 9f\n{label}\n ret\n.size asm, . - asm\n.text\n9: ret"
+    )
+    (verdict,) = verdicts(image)
+    assert (verdict.word, last(verdict).place) == ("violated", "asm+0x0")
 
 
 def test_an_escape_in_replacement_code_is_told_at_its_original(assemble):
@@ -274,8 +292,7 @@ def test_instructions_begin_where_objdump_says(demos):
 @pytest.mark.shared
 def test_instructions_of_a_kernel_begin_where_objdump_says(shared, tmp_path):
     path = tmp_path / "base.o"
-    unpacked = subprocess.run(["xz", "-dc", shared / "data/lint/vmlinux_base.o.xz"], capture_output=True, check=True)
-    path.write_bytes(unpacked.stdout)
+    path.write_bytes(read_whole(shared / "data/lint/vmlinux_base.o.xz"))
     assert_as_objdump(path)
 
 

@@ -65,7 +65,10 @@ class Flow:
         """Return the instruction at `address`, how control goes on and what leaves."""
         found = self._sites.get(address)
         if found is None:
-            found = self._sites[address] = self._look(address)
+            found = self._look(address)
+            if any(edge.why for edge in found.edges):
+                found = self._crossing(found)
+            self._sites[address] = found
         return found
 
     def arrive(self, address: int, why: str = "") -> Iterator[Edge]:
@@ -144,9 +147,7 @@ class Flow:
         group = self._group_of(address)
         if group is not None and any(part.end == to and part.start <= address for part in group.replacements):
             return Site(address, kind, tuple(self.arrive(group.end, why)))
-        crossing = self._crosses(address, to)
-        edges = tuple(Edge(edge.to, edge.why, crossing) for edge in self.arrive(to, why))
-        return Site(address, kind, edges, self._direct(How.JUMP, target) if crossing else None)
+        return Site(address, kind, tuple(self.arrive(to, why)))
 
     def _jump_indirect(self, one: Instruction) -> Site:
         function = self.function(one[0])
@@ -254,11 +255,25 @@ class Flow:
         """A call that stays in its function: it builds a return address, or runs a piece of it twice."""
         if address in self.tables.inner_calls:
             return True
-        return self.image.symbols.starting(to) is None and self.function(address) == self.function(to)
+        if self.image.symbols.starting(to) is not None or self._crosses(address, to):
+            return False
+        return self.function(address) == self.function(to)
 
     def _crosses(self, address: int, to: int) -> bool:
-        source, target = self.image.section_at(address), self.image.section_at(to)
+        source, target = self.image.section_at(self.home(address)), self.image.section_at(to)
         return source != target and target is not None and target.kind is not Class.ALTERNATIVE
+
+    def _crossing(self, site: Site) -> Site:
+        """Mark the ways into another section, however they come about: jump, jump label, switch or fixup."""
+        crossing = {edge.to for edge in site.edges if self._crosses(site.address, edge.to)}
+        if not crossing:
+            return site
+        edges = tuple(Edge(edge.to, edge.why, edge.to in crossing) for edge in site.edges)
+        if site.transfer is not None:
+            return Site(site.address, site.kind, edges, site.transfer, "its fixup lies in another section")
+        targets = tuple(self._targets.at(to) for to in sorted(crossing))
+        names = " or ".join(target.name for target in targets)
+        return Site(site.address, site.kind, edges, Transfer(How.JUMP, Via.DIRECT, names, targets), site.stuck)
 
     def _group_of(self, address: int) -> Group | None:
         at = bisect_right(self._replaced_starts, address) - 1

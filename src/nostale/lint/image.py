@@ -35,7 +35,7 @@ class Class(StrEnum):
     ENTRY = "entry"  # .entry.text
     CPUIDLE = "cpuidle"  # .cpuidle.text
     THUNK = "thunk"  # .text..__x86.*, the return and indirect branch thunks
-    ALTERNATIVE = "alternative"  # replacement code and the tests that run until it is in place
+    ALTERNATIVE = "alternative"  # pieces of functions: replacement code, tests that run until it is in place, fixups
     STATIC_CALL = "static-call"  # trampolines
     TEXT = "text"  # all other code: may be traced, probed and patched
     DATA = "data"
@@ -47,6 +47,7 @@ _CLASSES = {
     ".cpuidle.text": Class.CPUIDLE,
     ".altinstr_replacement": Class.ALTERNATIVE,
     ".altinstr_aux": Class.ALTERNATIVE,
+    ".fixup": Class.ALTERNATIVE,  # v5.15 and before
     ".static_call.text": Class.STATIC_CALL,
 }
 

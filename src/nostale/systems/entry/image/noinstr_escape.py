@@ -81,7 +81,11 @@ NOINSTR_ESCAPE_RULE = Rule(
         },
         start="0",
         start_why=START_WHY,
-        assumptions=ASSUMPTIONS,
+        assumptions=(
+            *ASSUMPTIONS,
+            "a function that the image does not define is instrumentable, as objtool --link has it: of a single object "
+            "link the others to it first",
+        ),
     ),
     what="Follows every path from every function and assembly entry of the protected sections, through alternatives, "
     "both arms of jump labels and fault fixups, counting instrumentation_begin() and instrumentation_end(). A transfer "
