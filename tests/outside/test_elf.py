@@ -70,10 +70,10 @@ def changed(demo, offset, form, value):
         (18, "<H", 999, "an image for machine 999"),
         (16, "<H", 2, "a linked executable, not a relocatable object"),
         (16, "<H", 77, "a file of type 77, not a relocatable object"),
-        (60, "<H", 0xFEFF, "65279 section headers would end beyond byte"),
+        (60, "<H", 0xFEFF, "its headers cannot be read ("),
         (62, "<H", 0, "section 0 is not the table of section names"),
-        (40, "<Q", 1 << 60, "its section headers would start at byte 0x1000000000000000"),
-        (58, "<H", 40, "section headers of 40 bytes"),
+        (40, "<Q", 1 << 60, "its headers cannot be read ("),
+        (58, "<H", 40, "its headers cannot be read ("),
     ],
 )
 def test_a_header_that_cannot_be_is_refused_in_words(demo, offset, form, value, what):

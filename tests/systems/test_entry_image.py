@@ -101,14 +101,17 @@ def test_an_engine_that_reports_every_place_would_not_pass(tmp_path):
 
 
 def test_without_a_compiler_it_says_what_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setenv("CC", "")
     with pytest.raises(NotHere, match="no C compiler found; install gcc or clang"):
         demo.build_demo(tmp_path, broken=False)
 
 
 def test_a_compiler_that_fails_is_not_here(tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "which", lambda name: "/bin/false")
-    with pytest.raises(NotHere, match="did not compile it"):
+    fake = tmp_path / "cc"
+    fake.write_text("#!/bin/sh\n[ \"$1\" = --version ] && exec echo fake 1.0\necho 'x.c:1: error: no' >&2; exit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("CC", str(fake))
+    with pytest.raises(NotHere, match=r"does not compile exception\.c: x\.c:1: error: no"):
         demo.build_demo(tmp_path, broken=False)
 
 

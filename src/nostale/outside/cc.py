@@ -78,6 +78,6 @@ def _compile(compiler: Compiler, sources: Sequence[Path], flags: Sequence[str], 
         raise NotHere(
             compiler.path,
             f"does not compile {sources[0].name}: {complaints[0] if complaints else 'no word why'}",
-            cause="a compiler without its headers",
+            cause="a compiler without its headers, or for another machine",
             remedy="install gcc and libc6-dev, or set CC=",
         )

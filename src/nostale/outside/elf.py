@@ -1,17 +1,22 @@
-"""The one door to ELF: a 64-bit little-endian file's sections, symbols and relocations, read in bulk and checked.
+"""The one door to ELF: a 64-bit little-endian file's sections, symbols and relocations, checked.
 
-Everything is a view of the file's own bytes, so that a count in a damaged header cannot ask for memory. Not read:
-program headers, versions, dynamic sections, debugging information.
+pyelftools reads the container. Symbols and relocations, of which a kernel has a million, are read in bulk, as views of
+the file's own bytes, so that a count in a damaged header cannot ask for memory. Not read: program headers, versions,
+dynamic sections, debugging information.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from elftools.elf.elffile import ELFFile
+from elftools.elf.enums import ENUM_E_MACHINE, ENUM_E_TYPE, ENUM_SH_TYPE_BASE
+from elftools.elf.sections import Section as ElfSection
 
 from nostale.contract import BadInput
 from nostale.outside.compressed import read_whole
@@ -29,43 +34,12 @@ SECTION_RESERVED = 0xFF00  # from here on an index is a word of its own: absolut
 SYMBOL_NOTYPE, SYMBOL_OBJECT, SYMBOL_FUNC = 0, 1, 2
 BIND_LOCAL, BIND_GLOBAL, BIND_WEAK = 0, 1, 2
 
-_HEADER = np.dtype(
-    [
-        ("ident", "S16"),
-        ("type", "<u2"),
-        ("machine", "<u2"),
-        ("version", "<u4"),
-        ("entry", "<u8"),
-        ("phoff", "<u8"),
-        ("shoff", "<u8"),
-        ("flags", "<u4"),
-        ("ehsize", "<u2"),
-        ("phentsize", "<u2"),
-        ("phnum", "<u2"),
-        ("shentsize", "<u2"),
-        ("shnum", "<u2"),
-        ("shstrndx", "<u2"),
-    ]
-)
-_SECTION = np.dtype(
-    [
-        ("name", "<u4"),
-        ("type", "<u4"),
-        ("flags", "<u8"),
-        ("addr", "<u8"),
-        ("offset", "<u8"),
-        ("size", "<u8"),
-        ("link", "<u4"),
-        ("info", "<u4"),
-        ("align", "<u8"),
-        ("entsize", "<u8"),
-    ]
-)
 SYMBOL = np.dtype(
     [("name", "<u4"), ("info", "u1"), ("other", "u1"), ("section", "<u2"), ("value", "<u8"), ("size", "<u8")]
 )
 RELOCATION = np.dtype([("offset", "<u8"), ("type", "<u4"), ("symbol", "<u4"), ("addend", "<i8")])
 
+_HEADER_BYTES = 64
 _SYMTAB, _STRTAB, _RELA, _NOBITS = 2, 3, 4, 8
 _LARGEST_NOBITS_BYTES = 1 << 40  # only a size without content can be larger than the file
 
@@ -147,8 +121,7 @@ def parse_elf(data: bytes, where: str) -> Elf:
     Raises:
         BadInput: not a 64-bit little-endian ELF file, or one whose tables do not hold together.
     """
-    header = _header(data, where)
-    sections = _sections(data, header, where)
+    machine, type_, sections = _container(data, where)
     symtabs = [section for section in sections if section.type == _SYMTAB]
     symbols = np.empty(0, SYMBOL)
     names = b"\0"
@@ -160,49 +133,49 @@ def parse_elf(data: bytes, where: str) -> Elf:
     for section in sections:
         if section.type == _RELA and section.link == (symtabs[0].index if symtabs else -1):
             relocations[section.info] = _relocations(data, section, sections, len(symbols), where)
-    return Elf(where, data, int(header["machine"]), int(header["type"]), sections, symbols, relocations, names)
+    return Elf(where, data, machine, type_, sections, symbols, relocations, names)
 
 
-def _header(data: bytes, where: str) -> np.void:
+def _container(data: bytes, where: str) -> tuple[int, int, tuple[Section, ...]]:
+    """Return the machine, the type and the sections, each within the file."""
     if data[:4] != b"\x7fELF":
         raise BadInput(where, "not an ELF file", cause="a file of another kind", remedy="give vmlinux.o or a .ko")
-    if len(data) < _HEADER.itemsize:
-        raise _cut(where, f"{len(data)} bytes, less than an ELF header")
-    if data[4] != 2 or data[5] != 1:
+    if len(data) > 5 and data[4:6] != b"\x02\x01":
         raise BadInput(where, "not a 64-bit little-endian ELF file", cause="an object of another architecture")
-    header: np.void = np.frombuffer(data, _HEADER, 1)[0]
-    if int(header["shoff"]) and int(header["shentsize"]) != _SECTION.itemsize:
-        raise _cut(where, f"section headers of {int(header['shentsize'])} bytes")
-    return header
-
-
-def _sections(data: bytes, header: np.void, where: str) -> tuple[Section, ...]:
-    at, count, strings = int(header["shoff"]), int(header["shnum"]), int(header["shstrndx"])
-    if not at:
+    if len(data) < _HEADER_BYTES:
+        raise _cut(where, f"{len(data)} bytes, less than an ELF header")
+    try:
+        file = ELFFile(io.BytesIO(data))
+        machine = _number(file.header["e_machine"], ENUM_E_MACHINE)
+        type_ = _number(file.header["e_type"], ENUM_E_TYPE)
+        sections = tuple(_section(index, held) for index, held in enumerate(file.iter_sections()))
+        strings = file.get_shstrndx()
+    except Exception as error:  # the library fails in ways of its own on damaged headers: it is the file in any case
+        said = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise _cut(where, f"its headers cannot be read ({said})") from error
+    if not sections:
         raise BadInput(where, "has no section headers", cause="a stripped image", remedy="give the unstripped file")
-    if at + _SECTION.itemsize > len(data):
-        raise _cut(where, f"its section headers would start at byte {at:#x} of {len(data):#x}")
-    if count == 0:  # more than the field holds: the first header's size is the number
-        count = int(np.frombuffer(data, _SECTION, 1, at)[0]["size"])
-    if at + count * _SECTION.itemsize > len(data):
-        raise _cut(where, f"{count} section headers would end beyond byte {len(data):#x}")
-    table = np.frombuffer(data, _SECTION, count, at)
-    if strings == 0xFFFF and count:
-        strings = int(table[0]["link"])
-    for index, row in enumerate(table.tolist()):
-        kind, offset, size = row[1], row[4], row[5]
-        if kind not in (0, _NOBITS) and offset + size > len(data):
-            raise _cut(where, f"section {index} would end at byte {offset + size:#x} of {len(data):#x}")
-        if kind == _NOBITS and size > _LARGEST_NOBITS_BYTES:
-            raise _cut(where, f"section {index} is {size} bytes of nothing")
-    if strings >= count or table[strings]["type"] != _STRTAB:
+    if strings >= len(sections) or sections[strings].type != _STRTAB:
         raise _cut(where, f"section {strings} is not the table of section names")
-    start, length = int(table[strings]["offset"]), int(table[strings]["size"])
-    names = data[start : start + length]
-    return tuple(
-        Section(index, _name_at(names, row[0], where), row[1], row[2], row[3], row[4], row[5], row[6], row[7])
-        for index, row in enumerate(table.tolist())
-    )
+    for section in sections:
+        if section.type == _NOBITS and section.size_bytes > _LARGEST_NOBITS_BYTES:
+            raise _cut(where, f"section {section.index} is {section.size_bytes} bytes of nothing")
+        if section.type not in (0, _NOBITS) and section.offset + section.size_bytes > len(data):
+            end = section.offset + section.size_bytes
+            raise _cut(where, f"section {section.index} would end at byte {end:#x} of {len(data):#x}")
+    return machine, type_, sections
+
+
+def _section(index: int, held: ElfSection) -> Section:
+    header = held.header
+    kind = _number(header["sh_type"], ENUM_SH_TYPE_BASE)
+    rest = (header[f"sh_{name}"] for name in ("flags", "addr", "offset", "size", "link", "info"))
+    return Section(index, held.name, kind, *rest)
+
+
+def _number(value: str | int, names: Mapping[str, int]) -> int:
+    """Return a header's field as the number in the file; the library names those that it knows."""
+    return names[value] if isinstance(value, str) else value
 
 
 def _string_table(data: bytes, sections: tuple[Section, ...], index: int, where: str) -> bytes:
@@ -243,13 +216,6 @@ def _records(data: bytes, section: Section, form: np.dtype[np.void], where: str)
     if section.size_bytes % form.itemsize:
         raise _cut(where, f"{section.name} is not a whole number of {form.itemsize}-byte records")
     return np.frombuffer(data, form, section.size_bytes // form.itemsize, section.offset)
-
-
-def _name_at(names: bytes, at: int, where: str) -> str:
-    end = names.find(b"\0", at) if at < len(names) else -1
-    if end < 0:
-        raise _cut(where, "a section's name lies outside the table of names")
-    return _text(names[at:end])
 
 
 def _text(name: bytes) -> str:

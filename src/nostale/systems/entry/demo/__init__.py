@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from nostale.contract import NotHere
+from nostale.outside.cc import build, find_compiler
 
 SOURCES = ("exception.c", "entry.S")
 # As a kernel is built: no red zone, code in the top 2 GiB, nothing that would put calls where the source has none.
@@ -23,6 +22,8 @@ FLAGS = (
     "-fno-stack-protector",
     "-fno-asynchronous-unwind-tables",
     "-fno-jump-tables",
+    "-r",
+    "-nostdlib",
 )
 
 
@@ -39,29 +40,10 @@ def build_demo(directory: Path, *, broken: bool) -> Path:
     Raises:
         NotHere: no C compiler, or one that does not make x86-64 code.
     """
-    here = Path(__file__).parent
-    output = directory / ("demo-broken.o" if broken else "demo.o")
-    flags = (*FLAGS, "-DBROKEN") if broken else FLAGS
-    compile_object([here / name for name in SOURCES], output, flags)
-    return output
-
-
-def compile_object(sources: Sequence[Path], output: Path, flags: Sequence[str]) -> None:
-    """Compile sources into one relocatable object.
-
-    Raises:
-        NotHere: no C compiler, or it would not do it.
-    """
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    compiler = find_compiler()
     if compiler is None:
         raise NotHere("the demonstration object", "no C compiler found", remedy="install gcc or clang")
-    command = [compiler, *flags, "-r", "-nostdlib", "-o", str(output), *map(str, sources)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = next(iter(done.stderr.splitlines()), f"exit status {done.returncode}")
-        raise NotHere(
-            "the demonstration object",
-            f"{compiler} did not compile it: {said}",
-            cause="a compiler for another machine",
-            remedy="install gcc or clang for x86-64",
-        )
+    here = Path(__file__).parent
+    flags = (*FLAGS, "-DBROKEN") if broken else FLAGS
+    built = build(compiler, [here / name for name in SOURCES], flags, depends=[here / "annotate.h"])
+    return Path(shutil.copyfile(built, directory / ("demo-broken.o" if broken else "demo.o")))
