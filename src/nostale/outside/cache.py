@@ -6,6 +6,7 @@ a reader never sees half of one. A directory that others could write to is not u
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import stat
@@ -77,4 +78,10 @@ def _private(directory: Path) -> Path:
     ours = found and found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     if ours and os.access(directory, os.W_OK):
         return directory
-    return Path(tempfile.mkdtemp(prefix="nostale-cache-"))
+    return Path(_for_this_run().name)
+
+
+@functools.cache
+def _for_this_run() -> tempfile.TemporaryDirectory[str]:
+    """Make the directory that serves this process where there is no other; it is removed when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="nostale-cache-")

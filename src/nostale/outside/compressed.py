@@ -61,25 +61,12 @@ def _unxz(raw: bytes, where: str, limit_bytes: int) -> bytes:
 
 
 def _unzstd(raw: bytes, where: str, limit_bytes: int) -> bytes:
-    import zstandard  # here, because only a packed image needs it
+    from nostale.outside import zstd  # here, because only a packed image needs it
 
-    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
-    parts: list[bytes] = []
-    held = 0
-    try:
-        # Piece by piece: a frame's own word for its size is not to be believed.
-        for at in range(0, len(raw), 1 << 16):
-            parts.append(decompressor.decompress(raw[at : at + (1 << 16)]))
-            held += len(parts[-1])
-            if held > limit_bytes:
-                raise _too_large(where, limit_bytes)
-            if decompressor.eof:
-                break
-    except zstandard.ZstdError as error:
-        raise _damaged(where, "zstd", str(error)) from error
-    if not decompressor.eof:
-        raise _damaged(where, "zstd", "it ends before its end mark")
-    return b"".join(parts)
+    content = zstd.unpack(raw, limit_bytes, where)
+    if content is None:
+        raise _too_large(where, limit_bytes)
+    return content
 
 
 def _damaged(where: str, form: str, what: str) -> BadInput:

@@ -1,4 +1,4 @@
-"""The door to zstd: whole frames in and out, never more than was declared."""
+"""The door to zstd: whole frames in and out, never more than was declared or allowed."""
 
 from __future__ import annotations
 
@@ -30,6 +30,39 @@ def decompress(frame: bytes | memoryview, size_bytes: int, where: str) -> bytes:
     if len(data) != size_bytes:
         raise BadInput(where, f"{len(data)} bytes where {size_bytes} are declared", cause="a damaged file")
     return data
+
+
+_PIECE_BYTES = 1 << 12  # what one piece can unpack to is bounded only by its own length
+
+
+def unpack(raw: bytes, limit_bytes: int, where: str) -> bytes | None:
+    """Return what a frame of unknown size holds, None where that is more than `limit_bytes`.
+
+    Raises:
+        BadInput: it is no zstd frame, damaged, or cut short.
+    """
+    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+    parts: list[bytes] = []
+    held = 0
+    try:
+        # Piece by piece: a frame's own word for its size is not to be believed.
+        for at in range(0, len(raw), _PIECE_BYTES):
+            parts.append(decompressor.decompress(raw[at : at + _PIECE_BYTES]))
+            held += len(parts[-1])
+            if held > limit_bytes:
+                return None
+            if decompressor.eof:
+                return b"".join(parts)
+    except zstandard.ZstdError as problem:
+        raise BadInput(
+            where, f"zstd data that does not unpack: {problem}", cause="a damaged or cut copy", remedy="copy it again"
+        ) from problem
+    raise BadInput(
+        where,
+        "zstd data that does not unpack: it ends before its end mark",
+        cause="a damaged or cut copy",
+        remedy="copy it again",
+    )
 
 
 def _held(frame: bytes | memoryview, where: str) -> int:
