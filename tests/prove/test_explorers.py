@@ -4,10 +4,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nostale.contract import BadInput
 from nostale.prove import Means, compile_model, prove, reference
-from nostale.prove.exploration import Bounds, Crew
-from nostale.prove.explore import explore
+from nostale.prove.exploration import Bounds
 from nostale.prove.ir import (
     Assume,
     Binary,
@@ -19,7 +17,6 @@ from nostale.prove.ir import (
     LoadAt,
     Predicate,
     Rule,
-    Site,
     Slot,
     Store,
     StoreAt,
@@ -30,24 +27,12 @@ from nostale.prove.ir import (
 )
 from nostale.systems.codegen.model import TextPoke
 from nostale.systems.entry.model import IrqEntry
+from tests.prove.made import SITE, by_c, comparable, refusal_or, symmetric_systems
 from tests.prove.small import Counter, Dekkerless
 
 MODELS = [
     (model, variant) for model in (TextPoke, IrqEntry, Dekkerless, Counter) for variant in ("", *model.variants())
 ]
-SITE = Site("made", 1)
-
-
-def by_c(system, compiler, threads=1, most=None):
-    crew = Crew(threads, alone_states=1)
-    return explore(system, compiler=compiler, cache=None, max_states=most, crew=crew)[0]
-
-
-def without_scenes(explored, system):
-    """What threads may not change: all but which of several shortest ways leads to a scene."""
-    scenes = {p.number for p in system.predicates if p.kind == "sometimes"}
-    found = {n: len(way) if n in scenes else way for n, way in explored.found.items()}
-    return explored.search, found, explored.stopped
 
 
 @pytest.mark.parametrize(("model", "variant"), MODELS, ids=lambda x: getattr(x, "__name__", x or "whole"))
@@ -56,7 +41,7 @@ def test_both_explorers_agree_on_the_repositorys_models(model, variant, compiler
     slow = reference.explore(system)
     assert by_c(system, compiler) == slow
     for threads in (2, 4):
-        assert without_scenes(by_c(system, compiler, threads), system) == without_scenes(slow, system)
+        assert comparable(by_c(system, compiler, threads), system) == comparable(slow, system)
 
 
 LANES = st.sampled_from(["left", "right", "third"])
@@ -105,27 +90,23 @@ def systems(draw) -> System:
     return System("made", slots, tuple(rules), predicates, 4, ended)
 
 
-def refusal_or(explored):
-    try:
-        return explored()
-    except BadInput as refused:
-        return str(refused)
-
-
-def agree(system, compiler, most):
+def agree(system, compiler, most=None):
     slow = refusal_or(lambda: reference.explore(system, Bounds(most)))
     assert refusal_or(lambda: by_c(system, compiler, 1, most)) == slow
     for threads in (2, 4):
         fast = refusal_or(lambda n=threads: by_c(system, compiler, n, most))
-        if isinstance(slow, str):
-            assert fast == slow
-        else:
-            assert without_scenes(fast, system) == without_scenes(slow, system)
+        assert comparable(fast, system) == comparable(slow, system)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(systems(), st.sampled_from([None, 5, 40]))
 def test_both_explorers_agree_on_made_systems(compiler, system, most):
+    agree(system, compiler, most)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(symmetric_systems(), st.sampled_from([None, 40]))
+def test_both_explorers_agree_on_made_symmetric_systems(compiler, system, most):
     agree(system, compiler, most)
 
 
