@@ -161,7 +161,9 @@ def checked(system: System) -> str:
 
 
 def lanes_of_members(system: System) -> dict[str, tuple[int, int]]:
-    """Return, of each lane that is one member's own, the group and the member: the one that all its rules touch.
+    """Return, of each lane that is one member's own, the group and the member.
+
+    That is the member that all the lane's rules touch, those that touch none left out.
 
     A wrong guess would make a path with more switches of observer than need be, never a wrong path.
     """
@@ -171,5 +173,6 @@ def lanes_of_members(system: System) -> dict[str, tuple[int, int]]:
     }
     for rule in system.rules:
         here = {place[slot] for slot in (*reads_of(rule.body), *writes(rule.body)) if slot in place}
-        touched[rule.lane] = touched[rule.lane] & here if rule.lane in touched else here
+        if here:
+            touched[rule.lane] = touched[rule.lane] & here if rule.lane in touched else here
     return {lane: next(iter(members)) for lane, members in touched.items() if len(members) == 1}
