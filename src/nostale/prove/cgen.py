@@ -111,9 +111,9 @@ class _Writer:
         for numbers, slot in grouped(self.system.rules):
             lines += self.choice(slot, numbers) if slot is not None else self.rule(numbers.start, set())
         lines += ["out->n = (uint32_t)(to - out->candidate);", "}"]
-        lines += ["static inline uint64_t look(const struct state *s)", "{", *self.unpacked(), "uint64_t m = 0;"]
+        lines += ["static INLINE uint64_t look(const struct state *s)", "{", *self.unpacked(), "uint64_t m = 0;"]
         lines += [f"if ({self.expr(p.condition)}) m |= 1ull << {p.number};" for p in self.system.predicates]
-        lines += ["return m;", "}", "static inline int ended(const struct state *s)", "{", *self.unpacked()]
+        lines += ["return m;", "}", "static INLINE int ended(const struct state *s)", "{", *self.unpacked()]
         lines += [f"return {self.expr(self.system.ended)};", "}"]
         return lines + symmetry_in_c(self.system, self.layout, _lanes(self.system))
 

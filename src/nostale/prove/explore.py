@@ -20,7 +20,7 @@ from nostale.prove.exploration import Bounds, Crew, Exploration, Progress, Stopp
 from nostale.prove.ir import System
 from nostale.prove.symmetry import contradicted
 
-FLAGS = ("-O1", "-std=gnu11", "-pthread")
+FLAGS = ("-Og", "-std=gnu11", "-pthread")
 _NO_BOUND = (1 << 32) - 1
 _REASONS = {1: "states", 2: "memory", 3: "time"}
 

@@ -6,12 +6,12 @@ from nostale.prove.ir import System
 from nostale.prove.layout import Layout, Record
 from nostale.prove.symmetry import lanes_of_members, moves
 
-_SORT = """static inline int above{g}(const uint64_t *a, const uint64_t *b)
+_SORT = """static INLINE int above{g}(const uint64_t *a, const uint64_t *b)
 {{
 for (int i = 0; i < {words}; i++) if (a[i] != b[i]) return a[i] > b[i];
 return 0;
 }}
-static inline void sort{g}(uint64_t r[{n}][{words}])
+static INLINE void sort{g}(uint64_t r[{n}][{words}])
 {{
 for (int i = 1; i < {n}; i++) for (int j = i; j && above{g}(r[j - 1], r[j]); j--) for (int k = 0; k < {words}; k++) {{
 uint64_t other = r[j][k]; r[j][k] = r[j - 1][k]; r[j - 1][k] = other; }}
@@ -23,13 +23,13 @@ def symmetry_in_c(system: System, packed: Layout, lanes: list[str]) -> list[str]
     lines: list[str] = []
     for g, records in enumerate(packed.records):
         lines += [_SORT.format(g=g, n=len(records), words=records[0].words)]
-        lines += [f"static inline void load{g}(const struct state *s, uint64_t r[{len(records)}][{records[0].words}])"]
+        lines += [f"static INLINE void load{g}(const struct state *s, uint64_t r[{len(records)}][{records[0].words}])"]
         lines += ["{", *(line for k, record in enumerate(records) for line in _load(k, record)), "}"]
-        lines += [f"static inline void store{g}(struct state *s, uint64_t r[{len(records)}][{records[0].words}])"]
+        lines += [f"static INLINE void store{g}(struct state *s, uint64_t r[{len(records)}][{records[0].words}])"]
         lines += ["{", *(line for k, record in enumerate(records) for line in _store(k, record)), "}"]
     rows = [f"uint64_t r{g}[{len(records)}][{records[0].words}];" for g, records in enumerate(packed.records)]
     groups = range(len(packed.records))
-    lines += ["static inline void canonical(struct state *s)", "{", "(void)s;", *rows]
+    lines += ["static INLINE void canonical(struct state *s)", "{", "(void)s;", *rows]
     lines += [f"load{g}(s, r{g}); sort{g}(r{g}); store{g}(s, r{g});" for g in groups]
     lines += ["}", *_lane_after(system, packed, lanes)]
     if not packed.records:
@@ -63,7 +63,7 @@ def _lane_after(system: System, packed: Layout, lanes: list[str]) -> list[str]:
     owners = lanes_of_members(system)
     number = {lane: index for index, lane in enumerate(lanes)}
     at = {place: number[lane] for lane, place in owners.items()}
-    lines = ["static inline uint32_t lane_after(uint32_t lane, const struct state *s)", "{", "(void)s;"]
+    lines = ["static INLINE uint32_t lane_after(uint32_t lane, const struct state *s)", "{", "(void)s;"]
     for g, records in enumerate(packed.records):
         n, words = len(records), records[0].words
         own = [at.get((g, k), -1) for k in range(n)]

@@ -91,7 +91,7 @@ static void next_block(struct worker *me)
 		stop_for(BY_STATES);
 }
 
-static inline void insert(struct worker *me, const struct candidate *c)
+static INLINE void insert(struct worker *me, const struct candidate *c)
 {
 	uint32_t mask = table_mask, tag = tag_of(c->hash);
 

@@ -11,7 +11,6 @@
  * A value that leaves its range is property number PROPERTIES, broken by the rule that does it.
  */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -23,6 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Compiled by -Og, which takes half as long as -O2 and, with the hot ones inlined by name, runs as fast. */
+#define INLINE inline __attribute__((always_inline))
 #define TOGETHER 16                           /* states expanded before their successors are looked up */
 #define LANE_WORDS ((LANES + 63) / 64)
 #define OUT_OF_RANGE (1ull << PROPERTIES)

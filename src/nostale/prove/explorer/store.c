@@ -68,14 +68,14 @@ static void add_segment(struct segments *to, struct segment one)
 	to->at[to->n++] = one;
 }
 
-static inline uint64_t fold(uint64_t a, uint64_t b)
+static INLINE uint64_t fold(uint64_t a, uint64_t b)
 {
 	unsigned __int128 product = (unsigned __int128)a * b;
 
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static inline uint64_t hash(const struct state *s)
+static INLINE uint64_t hash(const struct state *s)
 {
 	uint64_t h = 0x9e3779b97f4a7c15ull;
 
@@ -86,7 +86,7 @@ static inline uint64_t hash(const struct state *s)
 	return h;
 }
 
-static inline int equal(const struct state *a, const struct state *b)
+static INLINE int equal(const struct state *a, const struct state *b)
 {
 	uint64_t different = 0;
 
@@ -95,7 +95,7 @@ static inline int equal(const struct state *a, const struct state *b)
 	return !different;
 }
 
-static inline uint32_t tag_of(uint64_t h)
+static INLINE uint32_t tag_of(uint64_t h)
 {
 	return (uint32_t)(h >> 32) & ~table_mask;
 }

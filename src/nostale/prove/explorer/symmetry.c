@@ -89,7 +89,7 @@ static uint64_t contradiction(const struct state *s)
 	return UINT64_MAX;
 }
 #else
-static inline uint64_t contradiction(const struct state *s)
+static INLINE uint64_t contradiction(const struct state *s)
 {
 	(void)s;
 	return UINT64_MAX;

@@ -12,7 +12,7 @@ static struct hint *hints[PROPERTIES + 1];
 static uint64_t wanted;
 static uint32_t sweep_level;
 
-static inline int has_lane(const struct hint *h, uint32_t lane)
+static INLINE int has_lane(const struct hint *h, uint32_t lane)
 {
 	return h->lanes[lane / 64] >> lane % 64 & 1;
 }
@@ -43,7 +43,7 @@ static void reach(struct successors *out, const struct state *s)
 }
 
 /* Switches from here on when `rule` led to a state with this hint; the lane is as the canonical state knows it. */
-static inline uint32_t rest(const struct hint *h, uint32_t lane)
+static INLINE uint32_t rest(const struct hint *h, uint32_t lane)
 {
 	return h->switches + !has_lane(h, lane);
 }
