@@ -31,10 +31,7 @@ class FilterLock(Model):
     @rule(per=("n", "levels"), lane="{}")
     def climb(self, me, below):
         wait(self.pc[me] == 2 and self.at[me] == below + 1)
-        wait(
-            self.victim[below] != me
-            or all(self.level[other] < below + 1 for other in range(self.n) if other != me)
-        )
+        wait(self.victim[below] != me or all(self.level[other] < below + 1 for other in range(self.n) if other != me))
         self.pc[me] = 3 if below + 2 == self.n else 0
 
     @rule(per="n", lane="{}")

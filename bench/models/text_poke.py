@@ -1,4 +1,4 @@
-"""The INT3 protocol of text_poke: a patcher with x86 store buffers, CPUs that execute what they fetched. The peers' tp6.
+"""The INT3 protocol of text_poke: a patcher with a store buffer, CPUs that execute what they fetched. The peers' tp6.
 
 Not modelled: more than one patched instruction, interrupts other than the IPI, NMI.
 """
