@@ -37,7 +37,7 @@ _STATIC: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
     "+": operator.add, "-": operator.sub, "*": operator.mul,
 }  # fmt: skip
-_WORDS = (language.wait, language.atomic, language.choose, language.event)
+_WORDS = (language.wait, language.atomic, language.choose, language.event, language.boundary)
 
 
 @dataclass(slots=True)
@@ -49,13 +49,19 @@ class World:
         at: slot of each variable, by identity.
         binds: the model's contracts with the first slot of each one's instances.
         properties: numbers of (bind, event) that a violation has.
+        members: of each parameter that rows, processes or contracts are per, the slots of each of its numbers.
     """
 
     slots: list[Slot] = field(default_factory=list)
     at: dict[int, int] = field(default_factory=dict)
     binds: list[tuple[Bind, int]] = field(default_factory=list)
     properties: dict[tuple[int, str], int] = field(default_factory=dict)
+    members: dict[str, dict[int, list[int]]] = field(default_factory=dict)
     temps: int = 0
+
+    def belongs(self, per: str, member: int, slots: Iterable[int]) -> None:
+        """Note that these slots are of one number of a parameter."""
+        self.members.setdefault(per, {}).setdefault(member, []).extend(slots)
 
     def new_temp(self, low: int, high: int) -> Temp:
         """Return a temporary nobody else has."""

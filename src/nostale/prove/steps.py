@@ -318,11 +318,21 @@ class Edge:
 
 @dataclass(slots=True)
 class Flow:
-    """A process: its steps between locations 0 (where it starts) and `end` (None where it runs for ever)."""
+    """A process: its steps between locations 0 (where it starts) and `end` (None where it runs for ever).
+
+    `boundaries` are the locations at which it may be interrupted by what does not come at every step.
+    """
 
     edges: list[Edge] = field(default_factory=list)
     locations: int = 1
     end: int | None = 0
+    boundaries: set[int] = field(default_factory=set)
+
+    def merge(self, start: int, end: int) -> None:
+        """Make two locations one: steps that came to `start` come to `end` instead."""
+        self.edges = [replace(e, end=end) if e.end == start else e for e in self.edges]
+        if start in self.boundaries:
+            self.boundaries = self.boundaries - {start} | {end}
 
 
 def flow(scope: Scope, world: World, name: str) -> Flow:
@@ -372,8 +382,8 @@ class _Process:
                 shown = ast.unparse(node.test)
                 self.edge(at, then, [Assume(condition)], f"finds {shown}", site)
                 self.edge(at, other, [Assume(Unary("not", condition))], f"finds not ({shown})", site)
-                self.join(self.block(node.body, scope, then), after, site)
-                self.join(self.block(node.orelse, scope, other), after, site)
+                self.made.merge(self.block(node.body, scope, then), after)
+                self.made.merge(self.block(node.orelse, scope, other), after)
                 return after
             case ast.While(orelse=[]):
                 return self.loop(node, scope, at)
@@ -385,17 +395,15 @@ class _Process:
                 function = evaluate(call.func, scope, self.world)
                 if function in (language.wait, language.event, language.choose):
                     return self.step([node], node, "", scope, at)
+                if function is language.boundary:
+                    self.made.boundaries.add(at)
+                    return at
                 return self.inlined(call, function, scope, at)
             case ast.Assign() | ast.AnnAssign() | ast.AugAssign():
                 return self.step([node], node, "", scope, at)
         raise source.refuse(
             node, "a process is made of assignments, if, while, for over a range, wait, atomic and helpers"
         )
-
-    def join(self, start: int, end: int, site: Site) -> None:
-        """Let two branches go on from one location: steps that came to `start` come to `end` instead."""
-        self.made.edges = [replace(e, end=end) if e.end == start else e for e in self.made.edges]
-        del site
 
     def loop(self, node: ast.While, scope: Scope, at: int) -> int:
         condition = evaluate(node.test, scope, self.world)
@@ -407,14 +415,14 @@ class _Process:
             back = self.block(node.body, scope, at)
             if len(self.made.edges) == before:
                 raise source.refuse(node, "the loop takes no step; wait for something or change something in it")
-            self.join(back, at, site)
+            self.made.merge(back, at)
             return self.location()
         self.one_access(reads(condition), node.test, scope)
         inside, after = self.location(), self.location()
         shown = ast.unparse(node.test)
         self.edge(at, inside, [Assume(condition)], f"finds {shown}", site)
         self.edge(at, after, [Assume(Unary("not", condition))], f"finds not ({shown})", site)
-        self.join(self.block(node.body, scope, inside), at, site)
+        self.made.merge(self.block(node.body, scope, inside), at)
         return after
 
     def atomic(self, node: ast.With, call: ast.Call, scope: Scope, at: int) -> int:
