@@ -147,6 +147,33 @@ def test_nothing_crosses_cpus_in_the_windows_of_an_operation_that_does_nothing(s
         assert not [one for one in inside if one.cause.cpu not in (None, truth["cpu"])]
 
 
+def test_a_program_that_execs_on_the_cpu_is_told_as_the_task_that_took_it(shared):
+    """The second half of exec_cpu1: the child, moved to CPU 1, takes it from the target."""
+    trace, truth = load(shared, "exec_cpu1")
+    told = [
+        one for one in analyse(trace, [1]).breaks if one.kind is Kind.CONTEXT_SWITCH and one.pid == truth["target_tid"]
+    ]
+    for op in truth["ops"]:
+        taken = taken_by_child(op, trace, truth)
+        # Woken there, or brought there and let on by the tick when its turn came.
+        assert all(
+            any(one.start_ns == when and one.cause.kind in (Work.WAKEUP, Work.TICK) for one in told) for when in taken
+        )
+    assert sum(len(taken_by_child(op, trace, truth)) for op in truth["ops"]) >= 10
+
+
+def taken_by_child(op: list[int], trace, truth: dict) -> list[int]:
+    """When, in the window, the target lost CPU 1 to a child of the actor that had been born in it."""
+    born = trace.rows("task_newtask")
+    born = born[(trace.ts[born] >= op[0]) & (trace.ts[born] <= op[1]) & (trace.pid[born] == truth["actor_tid"])]
+    children = set(trace.field(born, "task_newtask", "pid").tolist())
+    rows = trace.rows("sched_switch")
+    rows = rows[(trace.ts[rows] >= op[0]) & (trace.ts[rows] <= op[1]) & (trace.cpu[rows] == truth["cpu"])]
+    rows = rows[trace.pid[rows] == truth["target_tid"]]
+    to = trace.field(rows, "sched_switch", "next_pid").tolist()
+    return [int(trace.ts[row]) for row, pid in zip(rows.tolist(), to) if pid in children]
+
+
 # --- the test of the test: readers that are wrong must fail it
 
 

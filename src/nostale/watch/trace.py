@@ -110,7 +110,7 @@ class Trace:
                 parts.append(self._order[low:high])
         if len(parts) == 1:
             return parts[0]
-        return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+        return np.sort(np.concatenate(parts), kind="stable") if parts else np.zeros(0, np.int64)
 
     def field(self, rows: Ints, event: str, name: str) -> Column:
         """Return one number of each of `rows`, all of kind `event`: `(len(rows),)`, int64 or uint64 as it is signed.
