@@ -357,3 +357,9 @@ def test_a_send_that_came_too_late_for_one_entry_is_answered_by_the_next():
 def test_hidden_kernel_symbols_are_noted():
     trace = parse("1 120 8 page_fault_user address=1")
     assert any("kernel symbols are hidden" in note for note in analyse(trace, [1]).notes)
+
+
+def test_without_system_call_events_the_senders_stack_names_its_call():
+    text = "\n".join(line for line in IPI.splitlines() if "sys_e" not in line)
+    (one,) = breaks(text.replace("do_mprotect_pkey", "do_mprotect_pkey __x64_sys_mprotect"))
+    assert one.cause.syscall == "mprotect"
