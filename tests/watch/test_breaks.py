@@ -363,3 +363,20 @@ def test_without_system_call_events_the_senders_stack_names_its_call():
     text = "\n".join(line for line in IPI.splitlines() if "sys_e" not in line)
     (one,) = breaks(text.replace("do_mprotect_pkey", "do_mprotect_pkey __x64_sys_mprotect"))
     assert one.cause.syscall == "mprotect"
+
+
+def balanced(frame):
+    (one,) = breaks(f"""
+        0 100 7 ipi_send_cpu cpu=1 callsite=update_curr callback=0
+        0 101 7 kernel_stack __resched_curr update_curr detach_task sched_balance_rq {frame}
+        1 120 8 reschedule_entry
+        1 125 8 reschedule_exit
+    """)
+    return one.cause
+
+
+def test_balancing_is_the_ticks_only_where_the_tick_does_it():
+    assert balanced("sched_balance_domains").kind is Work.TICK
+    idle = balanced("sched_balance_newidle")
+    assert idle.kind is Work.UNKNOWN
+    assert idle.looked_at == "ipi_send_cpu from update_curr: neither it nor its stack is in a table"
