@@ -56,7 +56,6 @@ _SOFTIRQS: Final = {
     3: Work.NETWORK,
     4: Work.BLOCK_IO,
     7: Work.TICK,
-    8: Work.TICK,
     9: Work.RCU,
 }
 SOFTIRQ_NAMES: Final = ("HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU")
