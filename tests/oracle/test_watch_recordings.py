@@ -5,7 +5,7 @@ sched_switch alone, here and not through the engine's own attribution.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -203,12 +203,10 @@ def test_no_time_of_a_task_is_counted_twice(shared, name):
 def everywhere(name, breaks, truth):
     """Names the expected cause at every break of the target."""
     expected = EXPECTED[name]
-    return tuple(Fake(expected, one, truth) for one in breaks if one.pid == truth["target_tid"])
+    return tuple(renamed(expected, one, truth) for one in breaks if one.pid == truth["target_tid"])
 
 
-def Fake(expected, one, truth):  # noqa: N802
-    from dataclasses import replace
-
+def renamed(expected, one, truth):
     cause = replace(
         one.cause,
         kind=expected.work,
@@ -220,11 +218,7 @@ def Fake(expected, one, truth):  # noqa: N802
     return replace(one, kind=expected.kind or one.kind, cause=cause)
 
 
-# Where the target did nothing but the provoked thing, naming it everywhere is right: those two cannot tell.
-TELLING = sorted(set(EXPECTED) - {"pagefault", "syscall"})
-
-
-@pytest.mark.parametrize("name", TELLING)
+@pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_a_reader_that_names_the_cause_everywhere_fails(shared, name):
     trace, truth = load(shared, name)
     breaks = analyse(trace, [truth["cpu"]]).breaks
