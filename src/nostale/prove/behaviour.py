@@ -142,7 +142,7 @@ def _steps(thread: Thread, threads: list[Thread]) -> Iterator[Rule]:
         there: Op = Store(thread.counter, Const(thread.number[edge.end]), edge.site)
         label = f"{thread.name}:{edge.site.line}" + _suffix(edge.chosen)
         body = (here, *idle, *entry, *edge.ops, there)
-        yield Rule(label, thread.lane, _told(edge.what, thread.scope), edge.site, body)
+        yield Rule(label, thread.lane, edge.what, edge.site, body)
 
 
 def _entry(handler: Thread, below: list[Thread], edge: Edge) -> list[Op]:

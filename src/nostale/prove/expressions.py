@@ -131,9 +131,22 @@ def evaluate(node: ast.expr, scope: Scope, world: World) -> Any:  # noqa: ANN401
             return call(node, scope, world)
         case ast.Tuple() | ast.List():
             return tuple(evaluate(item, scope, world) for item in node.elts)
+        case ast.JoinedStr():
+            return _text(node, scope, world)
         case ast.GeneratorExp() | ast.ListComp():
             return tuple(_comprehension(node, scope, world))
     raise scope.source.refuse(node, "use numbers, comparisons, and/or/not, + - *, indexing and calls of helpers")
+
+
+def _text(node: ast.JoinedStr, scope: Scope, world: World) -> str:
+    """Return an f-string of what is known now: the words of a step."""
+    parts = []
+    for part in node.values:
+        value = evaluate(part.value if isinstance(part, ast.FormattedValue) else part, scope, world)
+        if is_dynamic(value) or isinstance(value, Cells):
+            raise scope.source.refuse(node, "a step's words can name only what is known when the model is compiled")
+        parts.append(str(value))
+    return "".join(parts)
 
 
 def _read(value: object, world: World) -> object:
