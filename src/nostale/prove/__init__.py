@@ -1,5 +1,6 @@
 """Every interleaving: models in Python, a reference interpreter and a generated explorer, and what they prove."""
 
+from nostale.prove.ablate import ablate
 from nostale.prove.frontend import Compiled, compile_model
 from nostale.prove.language import (
     Bind,
@@ -18,6 +19,7 @@ from nostale.prove.language import (
     one_of,
     param,
     process,
+    removable,
     rule,
     sometimes,
     upto,
@@ -32,6 +34,7 @@ __all__ = [
     "Component",
     "Means",
     "Model",
+    "ablate",
     "always",
     "array",
     "atomic",
@@ -47,6 +50,7 @@ __all__ = [
     "param",
     "process",
     "prove",
+    "removable",
     "rule",
     "sometimes",
     "upto",

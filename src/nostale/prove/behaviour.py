@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 from nostale.contract import BadInput
-from nostale.prove.expressions import Scope, World
+from nostale.prove.expressions import CHAIN, IN_PROCESS, Scope, World
 from nostale.prove.ir import Assume, Binary, Const, Expr, Load, Op, Rule, Slot, Store
 from nostale.prove.language import Cells, Component, Count, Marked, Model
 from nostale.prove.source import headline, source_of, statements
@@ -56,6 +56,7 @@ def behaviour(model: Model, world: World) -> tuple[list[Rule], Expr]:
                 name = prefix + function.__name__ + (f"[{','.join(map(str, instance))}]" if instance else "")
                 lane = mark.lane.format(*instance) if instance else mark.lane
                 scope = scope_of(function, instance)
+                scope.names |= {CHAIN: prefix + function.__name__, IN_PROCESS: mark.kind != "rule"}
                 if mark.kind == "rule":
                     rules += _rule(function, name, lane, scope, world)
                     continue

@@ -10,7 +10,7 @@ from typing import Any
 
 from nostale.contract import BadInput, Role
 from nostale.prove.behaviour import behaviour, marked, scope_of
-from nostale.prove.expressions import World, as_expr, evaluate
+from nostale.prove.expressions import Removable, World, as_expr, evaluate
 from nostale.prove.ir import (
     Expr,
     Predicate,
@@ -54,15 +54,16 @@ class Compiled:
     model: Model
     system: System
     properties: tuple[Property, ...]
+    removable: tuple[Removable, ...]
 
 
-def compile_model(model: Model) -> Compiled:
-    """Compile a model.
+def compile_model(model: Model, removed: frozenset[str] = frozenset()) -> Compiled:
+    """Compile a model, without the calls that are `removed` (keys of `Removable`).
 
     Raises:
         BadInput: something is outside the language; where, what was written and what to write instead.
     """
-    world = World()
+    world = World(removed=removed)
     for name, value in vars(model).items():
         lay_out(name, value, world)
     properties = _contract_properties(model, world)
@@ -94,7 +95,7 @@ def compile_model(model: Model) -> Compiled:
         ended,
         _symmetric(model, world),
     )
-    return Compiled(model, system, tuple(properties))
+    return Compiled(model, system, tuple(properties), tuple(world.removable.values()))
 
 
 def _symmetric(model: Model, world: World) -> tuple[tuple[tuple[int, ...], ...], ...]:
@@ -109,6 +110,14 @@ def _symmetric(model: Model, world: World) -> tuple[tuple[tuple[int, ...], ...],
                 f"model {type(model).__name__}",
                 f"nothing of it is per {name}, or not the same of each",
                 remedy=f"make its rows with array(self.{name}, ...)",
+            )
+        owned = [slot for member in members for slot in member]
+        if len(set(owned)) != len(owned):
+            twice = next(world.slots[slot].name for slot in owned if owned.count(slot) > 1)
+            raise BadInput(
+                f"model {type(model).__name__}",
+                f"{twice} belongs to two of the interchangeable {name}",
+                remedy=f"sorting cannot exchange a row of {name} by {name}; leave {name} out of interchangeable",
             )
         groups.append(tuple(members))
     return tuple(groups)

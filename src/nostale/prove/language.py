@@ -162,6 +162,20 @@ def rule(*, per: str | tuple[str, ...] = (), lane: str) -> Callable[[F], F]:
     return _mark(Marked("rule", (per,) if isinstance(per, str) else tuple(per), lane))
 
 
+def removable(kind: str) -> Callable[[F], F]:
+    """Mark a helper whose calls `--ablate` takes away one at a time, to see what they carry.
+
+    Args:
+        kind: `fence`, `sync`, `flush`... as a reader calls it. Waits of processes are found without a mark.
+    """
+
+    def put(function: F) -> F:
+        cast(Any, function).nostale_removable = kind
+        return function
+
+    return put
+
+
 def interrupt(
     *, into: str | tuple[str, ...], lane: str, at: str = "every step", budget: str = "", per: str = ""
 ) -> Callable[[F], F]:

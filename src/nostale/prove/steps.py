@@ -10,6 +10,7 @@ from typing import Any
 
 from nostale.prove import language
 from nostale.prove.expressions import (
+    RecordAt,
     Scope,
     World,
     arguments,
@@ -120,6 +121,8 @@ class _Body:
         """Run a call as a statement; return the strands after it and the value in each."""
         scope = Scope(self.source, strand.names)
         function = evaluate(node.func, scope, self.world)
+        if self.world.takes_away(node, function, scope):
+            return [strand], [None]
         if function is language.wait:
             (condition,) = arguments(node, scope, self.world)[0]
             strand.ops.append(Assume(as_expr(condition, self.source, node)))
@@ -231,7 +234,11 @@ def store(target: ast.expr, value: Expr, scope: Scope, world: World) -> Op:
     """
     site = scope.source.site(target)
     if isinstance(target, ast.Attribute):
-        held = getattr(evaluate(target.value, scope, world), target.attr, None)
+        owner = evaluate(target.value, scope, world)
+        if isinstance(owner, RecordAt):
+            row = owner.field(target.attr, scope.source, target)
+            return StoreAt(world.at[id(row[0])], len(row), owner.index, value, site)
+        held = getattr(owner, target.attr, None)
         if isinstance(held, Variable):
             return Store(world.at[id(held)], value, site)
     if isinstance(target, ast.Subscript):
@@ -393,6 +400,8 @@ class _Process:
                 return at
             case ast.Expr(ast.Call() as call):
                 function = evaluate(call.func, scope, self.world)
+                if self.world.takes_away(call, function, scope):
+                    return at
                 if function in (language.wait, language.event, language.choose):
                     return self.step([node], node, "", scope, at)
                 if function is language.boundary:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from nostale.prove.language import Component, array, one_of, upto, wait
+from nostale.prove.language import Component, array, one_of, removable, upto, wait
 
 FETCHES = ("independent", "ordered", "line")
 
@@ -47,6 +47,7 @@ class InstructionBytes(Component):
         self.now += 1
         self.memory[place] = value
 
+    @removable("core sync")
     def sync(self, cpu: int) -> None:
         """`cpu` executes a serialising instruction: it fetches nothing older than now."""
         self.oldest[cpu] = self.now

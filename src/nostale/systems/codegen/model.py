@@ -17,6 +17,7 @@ from nostale.prove import (
     one_of,
     param,
     process,
+    removable,
     rule,
     sometimes,
     upto,
@@ -130,6 +131,7 @@ class TextPoke(Model):
             self.done = True
             event("done", address=0)
 
+    @removable("sync")
     def sync_every_cpu(self) -> None:
         """text_poke_sync(): on_each_cpu(do_sync_core), and wait for all of them."""
         with atomic("text_poke_sync(): the locked llist_add() drains the store buffer"):
