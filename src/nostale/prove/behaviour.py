@@ -10,11 +10,12 @@ from math import prod
 from typing import Any
 
 from nostale.contract import BadInput
+from nostale.prove.atomic import strands
 from nostale.prove.expressions import CHAIN, IN_PROCESS, Scope, World
 from nostale.prove.ir import Assume, Binary, Const, Expr, Load, Op, Rule, Slot, Store
 from nostale.prove.language import Cells, Component, Count, Marked, Model
+from nostale.prove.processes import Edge, Flow, flow
 from nostale.prove.source import headline, source_of, statements
-from nostale.prove.steps import Edge, Flow, flow, strands
 
 
 @dataclass(slots=True)

@@ -21,8 +21,8 @@ from nostale.prove.ir import (
     unsafe_index,
 )
 from nostale.prove.language import Bind, Count, Model
-from nostale.prove.layout import lay_out
 from nostale.prove.source import statements
+from nostale.prove.variables import lay_out
 
 
 @dataclass(frozen=True, slots=True)
