@@ -51,7 +51,7 @@ def behaviour(model: Model, world: World) -> tuple[list[Rule], Expr]:
     """Return every rule, processes' steps among them, and when having nothing left to do is no deadlock."""
     rules: list[Rule] = []
     threads: list[Thread] = []
-    for prefix, owner in _owners(model):
+    for prefix, owner in owners(model):
         for function, mark in marked(owner, ("process", "interrupt", "rule")):
             for instance in _instances(owner, mark, function):
                 name = prefix + function.__name__ + (f"[{','.join(map(str, instance))}]" if instance else "")
@@ -74,21 +74,23 @@ def behaviour(model: Model, world: World) -> tuple[list[Rule], Expr]:
     return rules, ended
 
 
-def _owners(model: Model) -> Iterator[tuple[str, object]]:
-    """Yield the model and every component in it, with the prefix of its names."""
+def owners(model: Model) -> Iterator[tuple[str, object]]:
+    """Yield the model and every component in it once, with the prefix of its names."""
     yield "", model
+    seen: set[int] = set()
     for name, value in vars(model).items():
-        yield from _components(name, value)
+        yield from _components(name, value, seen)
 
 
-def _components(name: str, value: object) -> Iterator[tuple[str, object]]:
-    if isinstance(value, Component):
+def _components(name: str, value: object, seen: set[int]) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Component) and id(value) not in seen:
+        seen.add(id(value))
         yield f"{name}.", value
         for inner, held in vars(value).items():
-            yield from _components(f"{name}.{inner}", held)
+            yield from _components(f"{name}.{inner}", held, seen)
     elif isinstance(value, Cells | list):
         for index, item in enumerate(value.items if isinstance(value, Cells) else value):
-            yield from _components(f"{name}[{index}]", item)
+            yield from _components(f"{name}[{index}]", item, seen)
 
 
 def _thread(

@@ -70,6 +70,7 @@ class World:
     Args:
         slots: the state vector so far.
         at: slot of each variable, by identity.
+        placed: components whose variables have their slots, by identity.
         binds: the model's contracts with the first slot of each one's instances.
         properties: numbers of (bind, event) that a violation has.
         removable: what `--ablate` may take away, by key, as far as it was met.
@@ -79,6 +80,7 @@ class World:
 
     slots: list[Slot] = field(default_factory=list)
     at: dict[int, int] = field(default_factory=dict)
+    placed: set[int] = field(default_factory=set)
     binds: list[tuple[Bind, int]] = field(default_factory=list)
     properties: dict[tuple[int, str], int] = field(default_factory=dict)
     removable: dict[str, Removable] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from nostale.contract import BadInput, Role
-from nostale.prove.behaviour import behaviour, marked, scope_of
+from nostale.prove.behaviour import behaviour, marked, owners, scope_of
 from nostale.prove.expressions import Removable, World, as_expr, evaluate
 from nostale.prove.ir import (
     Expr,
@@ -69,7 +69,8 @@ def compile_model(model: Model, removed: frozenset[str] = frozenset()) -> Compil
     properties = _contract_properties(model, world)
     rules, ended = behaviour(model, world)
     predicates = []
-    for function, mark in marked(model, ("never", "always", "sometimes")):
+    asked = [pair for _, owner in owners(model) for pair in marked(owner, ("never", "always", "sometimes"))]
+    for function, mark in asked:
         condition = _condition(function, world)
         number = len(properties)
         properties.append(Property(number, mark.kind, mark.name, mark.title, mark.why))

@@ -26,6 +26,9 @@ def lay_out(name: str, value: object, world: World) -> None:
             for index, item in enumerate(items):
                 lay_out(f"{name}[{index}]", item, world)
         case Component():
+            if id(value) in world.placed:
+                return  # a reference of one component to another: the variables have their slots already
+            world.placed.add(id(value))
             for inner, item in vars(value).items():
                 lay_out(f"{name}.{inner}", item, world)
 
