@@ -144,7 +144,7 @@ def _steps(thread: Thread, threads: list[Thread]) -> Iterator[Rule]:
         entry = _entry(thread, below, edge) if enters else []
         here: Op = Assume(Binary("==", Load(thread.counter), Const(thread.number[edge.start])))
         there: Op = Store(thread.counter, Const(thread.number[edge.end]), edge.site)
-        label = f"{thread.name}:{edge.site.line}" + _suffix(edge.chosen)
+        label = f"{thread.name}:{edge.lines}" + _suffix(edge.chosen)
         body = (here, *idle, *entry, *edge.ops, there)
         yield Rule(label, thread.lane, edge.what, edge.site, body)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from nostale.prove import language
 from nostale.prove.atomic import Strand, strands
 from nostale.prove.expressions import (
+    CHAIN,
     Scope,
     World,
     arguments,
@@ -39,13 +40,14 @@ from nostale.prove.source import statements
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One step of a process between two locations."""
+    """One step of a process between two locations; `lines` leads to it through the helpers that were called."""
 
     start: int
     end: int
     ops: tuple[Op, ...]
     what: str
     site: Site
+    lines: str
     chosen: tuple[object, ...] = ()
 
 
@@ -89,10 +91,12 @@ class _Process:
         return self.made.locations - 1
 
     def edge(
-        self, start: int, end: int, ops: Iterable[Op], what: str, site: Site, chosen: tuple[object, ...] = ()
-    ) -> int:
-        self.made.edges.append(Edge(start, end, tuple(ops), what, site, chosen))
-        return end
+        self, start: int, end: int, ops: Iterable[Op], what: str, node: ast.AST, scope: Scope, *chosen: object
+    ) -> None:
+        _, *callers = str(scope.names.get(CHAIN, "")).split(">")
+        site = scope.source.site(node)
+        lines = ">".join([*callers, str(site.line)])
+        self.made.edges.append(Edge(start, end, tuple(ops), what, site, lines, chosen))
 
     def block(self, body: Sequence[ast.stmt], scope: Scope, at: int) -> int:
         for statement in body:
@@ -100,7 +104,7 @@ class _Process:
         return at
 
     def one(self, node: ast.stmt, scope: Scope, at: int) -> int:
-        source, site = scope.source, scope.source.site(node)
+        source = scope.source
         match node:
             case ast.Pass() | ast.Expr(ast.Constant()) | ast.Return(value=None):
                 return at
@@ -113,8 +117,8 @@ class _Process:
                 self.one_access(reads(condition), node.test, scope)
                 then, other, after = self.location(), self.location(), self.location()
                 shown = ast.unparse(node.test)
-                self.edge(at, then, [Assume(condition)], f"finds {shown}", site)
-                self.edge(at, other, [Assume(Unary("not", condition))], f"finds not ({shown})", site)
+                self.edge(at, then, [Assume(condition)], f"finds {shown}", node, scope)
+                self.edge(at, other, [Assume(Unary("not", condition))], f"finds not ({shown})", node, scope)
                 self.made.merge(self.block(node.body, scope, then), after)
                 self.made.merge(self.block(node.orelse, scope, other), after)
                 return after
@@ -142,7 +146,7 @@ class _Process:
 
     def loop(self, node: ast.While, scope: Scope, at: int) -> int:
         condition = evaluate(node.test, scope, self.world)
-        source, site = scope.source, scope.source.site(node)
+        source = scope.source
         before = len(self.made.edges)
         if not is_dynamic(condition):
             if not condition:
@@ -155,8 +159,8 @@ class _Process:
         self.one_access(reads(condition), node.test, scope)
         inside, after = self.location(), self.location()
         shown = ast.unparse(node.test)
-        self.edge(at, inside, [Assume(condition)], f"finds {shown}", site)
-        self.edge(at, after, [Assume(Unary("not", condition))], f"finds not ({shown})", site)
+        self.edge(at, inside, [Assume(condition)], f"finds {shown}", node, scope)
+        self.edge(at, after, [Assume(Unary("not", condition))], f"finds not ({shown})", node, scope)
         self.made.merge(self.block(node.body, scope, inside), at)
         return after
 
@@ -174,14 +178,8 @@ class _Process:
             self.keep_locals(strand, scope, node)
             if not atomic and not _is_wait(node):
                 self.one_access(_touched(strand.ops), node, scope)
-            self.edge(
-                at,
-                end,
-                strand.ops,
-                what or ast.unparse(body[0]).split("\n", 1)[0],
-                scope.source.site(node),
-                strand.chosen,
-            )
+            words = what or ast.unparse(body[0]).split("\n", 1)[0]
+            self.edge(at, end, strand.ops, words, node, scope, *strand.chosen)
         return end
 
     def keep_locals(self, strand: Strand, scope: Scope, node: ast.stmt) -> None:
