@@ -117,8 +117,8 @@ def test_a_bound_that_is_reached_is_unknown_and_says_so(compiler):
         assert not answer.search.complete and answer.verdict == "unknown"
         assert verdicts["codegen.no-torn-instruction"].missing == (
             "the states beyond the 14 within 3 steps: the next step leads to more than --max-states",
-            "6 of them were still to be expanded; most varied among those: at[0] (2 values), at[1] (2 values), "
-            "text.now (2 values), text.memory[0] (2 values), text.byte[0][1] (2 values)",
+            "6 of them were still to be expanded; most varied among those: cpu.at[0] (2 values), "
+            "cpu.at[1] (2 values), text.now (2 values), text.memory[0] (2 values), text.byte[0][1] (2 values)",
         )
 
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 
 from nostale.contract import BadInput
 from nostale.prove import reference
-from nostale.prove.ir import Assume, Binary, Const, Load, Rule, Slot, Store, System
+from nostale.prove.ir import Assume, Binary, Const, Load, Predicate, Rule, Slot, Store, System
 from nostale.prove.symmetry import canonical, checked
 from tests.prove.made import SITE, by_c, real_levels, refusal_or, switches, symmetric_systems
 from tests.prove.test_reference_models import guarded, system
@@ -79,6 +79,16 @@ def test_a_rule_that_favours_one_member_is_refused_by_name(compiler):
     assert by_c(pair(), compiler).search.states == 6
     for explored in (lambda: by_c(pair(FAVOUR), compiler, 2), lambda: reference.explore(pair(FAVOUR))):
         assert refusal_or(explored) == REFUSAL
+
+
+def test_a_property_that_favours_one_member_is_refused(compiler):
+    first_ahead = Binary("and", Binary("==", Load(0), Const(2)), Binary("==", Load(1), Const(0)))
+    made = replace(pair(), predicates=(Predicate(0, "sometimes", first_ahead),), n_properties=2)
+    either = Binary("or", first_ahead, Binary("and", Binary("==", Load(1), Const(2)), Binary("==", Load(0), Const(0))))
+    for explored in (lambda: by_c(made, compiler), lambda: reference.explore(made)):
+        assert "a never, always or sometimes, or the end of the model, answers otherwise" in refusal_or(explored)
+    fair = replace(made, predicates=(Predicate(0, "sometimes", either),))
+    assert by_c(fair, compiler) == reference.explore(fair)
 
 
 def test_a_counterpart_makes_the_favour_fair(compiler):

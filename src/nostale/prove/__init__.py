@@ -1,5 +1,6 @@
 """Every interleaving: models in Python, a reference interpreter and a generated explorer, and what they prove."""
 
+from nostale.prove.ablate import ablate
 from nostale.prove.exploration import Crew, Progress
 from nostale.prove.frontend import Compiled, compile_model
 from nostale.prove.language import (
@@ -9,13 +10,17 @@ from nostale.prove.language import (
     always,
     array,
     atomic,
+    boundary,
     choose,
     event,
     flag,
+    interrupt,
+    leads_to,
     never,
     one_of,
     param,
     process,
+    removable,
     rule,
     sometimes,
     upto,
@@ -32,21 +37,26 @@ __all__ = [
     "Means",
     "Model",
     "Progress",
+    "ablate",
     "always",
     "array",
     "atomic",
+    "boundary",
     "choose",
     "compile_model",
     "event",
     "flag",
+    "interrupt",
+    "leads_to",
     "never",
     "one_of",
     "param",
     "process",
     "prove",
+    "removable",
     "rule",
     "sometimes",
     "upto",
     "variant",
     "wait",
-]  # fmt: skip
+]

@@ -147,7 +147,11 @@ def contradicted(system: System, move: int, rule: Rule | None) -> BadInput:
     group = system.symmetric[number]
     a, b = next((k, whose) for k, whose in enumerate(tried[number]) if k != whose)
     names = f"{system.slots[group[a][0]].name} and {system.slots[group[b][0]].name}"
-    what = f"{rule.name} ({rule.site}) has no counterpart" if rule else "a property or the end of the model changes"
+    what = (
+        f"{rule.name} ({rule.site}) has no counterpart"
+        if rule
+        else "a never, always or sometimes, or the end of the model, answers otherwise"
+    )
     return _refused(system, group, f"with the records of {names} exchanged, {what}")
 
 
