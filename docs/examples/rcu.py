@@ -22,6 +22,7 @@ class GracePeriod(Model):
 
     def build(self) -> None:
         self.phase = upto(1)
+        self.found = array(self.readers, lambda: upto(1))
         self.announced = array(self.readers, lambda: upto(2))
         self.published = upto(self.updates)
         self.holds = array(self.readers, lambda: upto(self.updates, low=-1, first=-1))
@@ -33,12 +34,13 @@ class GracePeriod(Model):
     @process(per="readers", lane="reader {}")
     def reader(self, me: int) -> None:
         while True:
-            phase = self.phase
+            with atomic("rcu_read_lock(): looks at the phase"):
+                self.found[me] = self.phase
             if self.late_announce:
                 self.dereference(me)
             with atomic("rcu_read_lock(): announces the phase it found"):
-                self.announced[me] = 1 + phase
-                phase = 0  # a dead value would only tell states apart
+                self.announced[me] = 1 + self.found[me]
+                self.found[me] = 0  # a value nobody looks at again would only tell states apart
             if not self.late_announce:
                 self.dereference(me)
             with atomic("is done with the object"):

@@ -49,11 +49,11 @@ PINS = [
     Pin("seqlock", {}, "late-odd", (377, 687, 16), {"torn-read": 5}),
     Pin("seqlock", {}, "ignore-odd", (590, 1_079, 16), {"torn-read": 6}),
     Pin("seqlock", {}, "short-count", (340, 615, 16), {"torn-read": 12}),
-    Pin("rcu", {}, "", (1_764, 4_872, 26), {}),
+    Pin("rcu", {}, "", (1_460, 4_009, 24), {}),
     Pin("rcu", {}, "no-wait", (195, 536, 12), {"use-after-free": 5, "scene-lagging": 0}),
-    Pin("rcu", {}, "one-flip", (1_154, 3_165, 20), {"use-after-free": 13}),
-    Pin("rcu", {}, "free-early", (1_929, 5_347, 26), {"use-after-free": 11}),
-    Pin("rcu", {}, "late-announce", (3_130, 8_790, 26), {"use-after-free": 10}),
+    Pin("rcu", {}, "one-flip", (965, 2_635, 18), {"use-after-free": 13}),
+    Pin("rcu", {}, "free-early", (1_597, 4_402, 24), {"use-after-free": 11}),
+    Pin("rcu", {}, "late-announce", (2_721, 7_618, 24), {"use-after-free": 10}),
 ]
 
 
