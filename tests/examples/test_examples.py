@@ -26,6 +26,11 @@ class Pin(NamedTuple):
 PINS = [
     Pin("flags", {}, "", (27, 34, 10), {"no-deadlock": 2}),
     Pin("flags", {}, "look-first", (36, 54, 10), {"both-inside": 6}),
+    Pin("deferred_sync", {}, "", (226, 421, 23), {}),
+    Pin("deferred_sync", {}, "look-first", (361, 678, 26), {"stale-text": 9}),
+    Pin("deferred_sync", {}, "say-late", (283, 523, 22), {"stale-text": 7}),
+    Pin("deferred_sync", {}, "no-look", (124, 232, 18), {"stale-text": 6}),
+    Pin("deferred_sync", {}, "no-ipi", (126, 216, 18), {"stale-text": 6, "scene-ipi": 0}),
     Pin("peterson", {}, "", (148, 296, 16), {}),
     Pin("peterson", {}, "offer-first", (274, 548, 19), {"both-inside": 17}),
     Pin("peterson", {}, "keep-turn", (116, 232, 17), {"both-inside": 15}),

@@ -198,7 +198,7 @@ def in_step(draw, at: Where) -> tuple[list[str], tuple[str, ...]]:
             under = replace(at, depth=at.depth - 1, branch=True)
             lines = [f"if {truth(draw, at)}:", *inner(block(draw, under, 2))]
             if draw(st.booleans()):
-                lines += [f"elif {truth(draw, at)}:", *inner(block(draw, under, 2))]
+                lines += [f"elif {truth(draw, under)}:", *inner(block(draw, under, 2))]
             if draw(st.booleans()):
                 lines += ["else:", *inner(block(draw, under, 2))]
             return lines, ()
