@@ -1,6 +1,6 @@
 """A CPU that is left alone in user mode: its synchronisation is put off until it enters the kernel."""
 
-from nostale.prove import Model, atomic, flag, never, param, process, rule, sometimes, variant, wait
+from nostale.prove import Model, atomic, flag, never, param, process, removable, rule, sometimes, variant, wait
 
 
 class DeferredSync(Model):
@@ -12,7 +12,6 @@ class DeferredSync(Model):
     patches = param(2, "how often the text is changed")
     look_first = variant("the patcher looks where the CPU is, and leaves the note in a step after that")
     say_late = variant("the CPU looks for the note before it says that it is in the kernel")
-    no_look = variant("the CPU does not look for the note")
     no_ipi = variant("a CPU in the kernel gets no IPI")
 
     def build(self) -> None:
@@ -55,12 +54,12 @@ class DeferredSync(Model):
                 self.in_kernel = True
             else:
                 self.in_kernel = True
-                if not self.no_look:
-                    self.look_for_note()
+                self.look_for_note()
             self.runs_text = True
             self.runs_text = False
             self.in_kernel = False
 
+    @removable("look")
     def look_for_note(self) -> None:
         if self.note:
             with atomic("finds the note: sync_core()"):

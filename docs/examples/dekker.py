@@ -11,6 +11,7 @@ from nostale.prove import (
     one_of,
     param,
     process,
+    removable,
     rule,
     sometimes,
     upto,
@@ -95,6 +96,7 @@ class Dekker(Model):
                 self.value[me][self.filled[me]] = value
                 self.filled[me] += 1
 
+    @removable("fence")
     def fence(self, me: int) -> None:
         with atomic("MFENCE: every store of its own is visible"):
             wait(self.filled[me] == 0)

@@ -7,7 +7,7 @@ import pytest
 
 from nostale.cli.models import find_model
 from nostale.contract import Violated
-from nostale.prove import Means, compile_model, interpreter, prove
+from nostale.prove import Means, ablate, compile_model, interpreter, prove
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs/examples"
 FEW = 10_000  # states that the interpreter explores in a second or two
@@ -29,7 +29,6 @@ PINS = [
     Pin("deferred_sync", {}, "", (226, 421, 23), {}),
     Pin("deferred_sync", {}, "look-first", (361, 678, 26), {"stale-text": 9}),
     Pin("deferred_sync", {}, "say-late", (283, 523, 22), {"stale-text": 7}),
-    Pin("deferred_sync", {}, "no-look", (124, 232, 18), {"stale-text": 6}),
     Pin("deferred_sync", {}, "no-ipi", (126, 216, 18), {"stale-text": 6, "scene-ipi": 0}),
     Pin("peterson", {}, "", (148, 296, 16), {}),
     Pin("peterson", {}, "offer-first", (274, 548, 19), {"both-inside": 17}),
@@ -103,3 +102,18 @@ def test_an_example_fails_in_some_variant_and_has_scenes(name):
     kinds = [p.kind for p in compile_model(example(name)()).properties]
     assert "never" in kinds and "sometimes" in kinds
     assert any(pin.broken for pin in PINS if pin.name == name and pin.variant)
+
+
+@pytest.mark.parametrize(
+    ("name", "carry"),
+    [
+        ("deferred_sync", {"wait(not self.ipi)", "self.look_for_note()"}),
+        ("dekker", {"self.fence(me)", "wait(self.filled[me] == 0)"}),
+        ("peterson", set()),
+        ("ticket_lock", {"wait(self.owner == ticket)"}),
+        ("rcu", {"wait(self.announced[reader] == 0 or self.announced[reader] == 1 + self.phase)"}),
+    ],
+)
+def test_these_calls_and_waits_carry_an_example(name, carry, compiler):
+    answer = ablate(example(name)(), name, Means(compiler, None))
+    assert {call.partition(" at ")[0] for call in answer.coverage["load-bearing"]} == carry

@@ -331,3 +331,52 @@ def test_coverage_and_notes_say_what_was_looked_at():
     assert answer.coverage["cpus_watched"] == ["0", "1"]
     assert "no CPU was named: tasks on every recorded CPU are watched" in answer.notes
     assert "no sched_switch events: who ran is not known" in answer.notes
+
+
+def test_a_trace_without_ipi_events_still_tells_the_functions_they_ran():
+    bare = "\n".join(line for line in IPI.splitlines() if "call_function_single" not in line)
+    (one,) = breaks(bare)
+    assert (one.cause.kind, one.cause.pid, one.start_ns, one.duration_ns) == (Work.TLB_FLUSH, 7, 125, 10)
+
+
+def test_a_send_that_came_too_late_for_one_entry_is_answered_by_the_next():
+    told = breaks("""
+        0 100 7 ipi_send_cpu cpu=1 callsite=__send_signal_locked callback=0
+        0 119 9 ipi_send_cpu cpu=1 callsite=wakeup_preempt callback=0
+        1 120 8 reschedule_entry
+        1 125 8 reschedule_exit
+        1 126 8 reschedule_entry
+        1 130 8 reschedule_exit
+    """)
+    assert [(one.start_ns, one.cause.kind, one.duration_ns) for one in told] == [
+        (120, Work.SIGNAL, 5),
+        (126, Work.WAKEUP, 4),
+    ]
+
+
+def test_hidden_kernel_symbols_are_noted():
+    trace = parse("1 120 8 page_fault_user address=1")
+    assert any("kernel symbols are hidden" in note for note in analyse(trace, [1]).notes)
+
+
+def test_without_system_call_events_the_senders_stack_names_its_call():
+    text = "\n".join(line for line in IPI.splitlines() if "sys_e" not in line)
+    (one,) = breaks(text.replace("do_mprotect_pkey", "do_mprotect_pkey __x64_sys_mprotect"))
+    assert one.cause.syscall == "mprotect"
+
+
+def balanced(frame):
+    (one,) = breaks(f"""
+        0 100 7 ipi_send_cpu cpu=1 callsite=update_curr callback=0
+        0 101 7 kernel_stack __resched_curr update_curr detach_task sched_balance_rq {frame}
+        1 120 8 reschedule_entry
+        1 125 8 reschedule_exit
+    """)
+    return one.cause
+
+
+def test_balancing_is_the_ticks_only_where_the_tick_does_it():
+    assert balanced("sched_balance_domains").kind is Work.TICK
+    idle = balanced("sched_balance_newidle")
+    assert idle.kind is Work.UNKNOWN
+    assert idle.looked_at == "ipi_send_cpu from update_curr: neither it nor its stack is in a table"

@@ -1,6 +1,8 @@
 """This machine, live: what is provoked on a spinner is named. Needs root, tracefs and two CPUs."""
 
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from recorder import ALL, provoked
 from test_demo import WORKS
 
 from nostale.contract import BadInput, NostaleError
+from nostale.outside.tracefs import instance
 from nostale.watch import analyse, watch_live
 
 pytestmark = pytest.mark.live
@@ -60,3 +63,23 @@ def test_a_cpu_that_is_not_there_is_told():
     if not isinstance(told.value, BadInput):
         pytest.skip(str(told.value))
     assert "CPU 4095: is not online" in str(told.value)
+
+
+def test_an_interrupted_watch_leaves_no_instance_behind():
+    code = "from nostale.watch import watch_live\nwatch_live(60, ready=lambda: print('on', flush=True))"
+    try:
+        with instance() as ours:
+            watch = subprocess.Popen(
+                [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+            assert watch.stdout.readline() == "on\n"
+            during = instances_of(watch.pid, ours)
+            watch.send_signal(signal.SIGINT)
+            watch.communicate()
+            assert (len(during), instances_of(watch.pid, ours)) == (1, [])
+    except NostaleError as problem:
+        pytest.skip(str(problem))
+
+
+def instances_of(pid, ours):
+    return [path.name for path in (ours.root / "instances").iterdir() if path.name.startswith(f"nostale-{pid}-")]

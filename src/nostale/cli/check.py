@@ -18,7 +18,7 @@ from nostale.cli.prove import default_means, run
 from nostale.cli.watch import LIVE, watch_live, watch_recording
 from nostale.contract import Answer, BadInput, NotHere, NotPermitted
 from nostale.systems.entry.demo import build_demo
-from nostale.systems.isolation.demo import RECORDING
+from nostale.systems.isolation.demo import WATCHED_CPU, recording
 
 _SECONDS = 2.0
 
@@ -98,7 +98,7 @@ def _watched() -> Answer:
         return _uncounted(watch_live(_SECONDS, own=False), f"this machine for {_SECONDS:g} s")
     except (NotPermitted, NotHere) as error:
         print(f"nostale: note: this machine is not watched: {error}", file=sys.stderr)
-        return _uncounted(watch_recording(RECORDING, own=False), f"the bundled recording {RECORDING.name}")
+        return _uncounted(watch_recording(recording(), (WATCHED_CPU,), own=False), "the bundled recording")
 
 
 def _expecting(answer: Answer, expected: str) -> Answer:

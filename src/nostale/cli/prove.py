@@ -11,7 +11,7 @@ from nostale.cli.models import EVERY_VARIANT, find_model
 from nostale.contract import Answer, BadInput
 from nostale.outside.cache import Cache
 from nostale.outside.cc import find_compiler
-from nostale.prove import Means, Model
+from nostale.prove import Means, Model, ablate
 from nostale.prove import prove as prove_model
 
 
@@ -20,12 +20,14 @@ from nostale.prove import prove as prove_model
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the model.")
 @click.option("--max-states", type=click.IntRange(1), metavar="N", help="Stop there; the verdict is then unknown.")
 @click.option("--no-cache", is_flag=True, help="Explore even if this exact model was explored before.")
+@click.option("--ablate", "ablating", is_flag=True, help="Take away fences, syncs and waits: which carry the proof?")
 @output_options
 def prove(
     model: str,
     settings: tuple[str, ...],
     max_states: int | None,
     no_cache: bool,
+    ablating: bool,
     form: str,
     output: Path | None,
     color: str,
@@ -36,12 +38,15 @@ def prove(
     nostale prove codegen                      live text patching as mainline does it
     nostale prove codegen:no-tail-sync         one variant: the shortest way it fails
     nostale prove codegen:all --set cpus=3     every variant
+    nostale prove codegen --ablate             which sync is load-bearing
     nostale prove my.py:MyModel                a model of your own (a .py file is run with your rights)
     """
     found, variant = find_model(model)
     means = _means(max_states, use_cache=not no_cache)
     given = _settings(settings)
-    if variant == EVERY_VARIANT:
+    if ablating:
+        answer = _ablated(found(given, variant), model, means)
+    elif variant == EVERY_VARIANT:
         answer = _every_variant(found, model, given, means)
     else:
         answer = run(found(given, variant), model, means)
@@ -58,6 +63,11 @@ def run(model: Model, target: str, means: Means) -> Answer:
             lambda states, waiting: tell(f"{states:,} states, {waiting:,} waiting"),
         )
         return prove_model(model, target, told)
+
+
+def _ablated(model: Model, target: str, means: Means) -> Answer:
+    with progress(f"ablating {target}") as tell:
+        return ablate(model, target, means, tell)
 
 
 def default_means() -> Means:

@@ -1,5 +1,6 @@
 """Every interleaving: models in Python, a reference interpreter and a generated explorer, and what they prove."""
 
+from nostale.prove.ablate import ablate
 from nostale.prove.frontend import Compiled, compile_model
 from nostale.prove.language import (
     Bind,
@@ -8,13 +9,17 @@ from nostale.prove.language import (
     always,
     array,
     atomic,
+    boundary,
     choose,
     event,
     flag,
+    interrupt,
+    leads_to,
     never,
     one_of,
     param,
     process,
+    removable,
     rule,
     sometimes,
     upto,
@@ -24,6 +29,31 @@ from nostale.prove.language import (
 from nostale.prove.proof import Means, prove
 
 __all__ = [
-    "Bind", "Compiled", "Component", "Means", "Model", "always", "array", "atomic", "choose", "compile_model", "event",
-    "flag", "never", "one_of", "param", "process", "prove", "rule", "sometimes", "upto", "variant", "wait",
-]  # fmt: skip
+    "Bind",
+    "Compiled",
+    "Component",
+    "Means",
+    "Model",
+    "ablate",
+    "always",
+    "array",
+    "atomic",
+    "boundary",
+    "choose",
+    "compile_model",
+    "event",
+    "flag",
+    "interrupt",
+    "leads_to",
+    "never",
+    "one_of",
+    "param",
+    "process",
+    "prove",
+    "removable",
+    "rule",
+    "sometimes",
+    "upto",
+    "variant",
+    "wait",
+]

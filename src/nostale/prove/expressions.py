@@ -17,7 +17,7 @@ from typing import Any, TypeGuard
 from nostale.contract import BadInput
 from nostale.prove import language
 from nostale.prove.ir import Binary, Choose, Const, Expr, Load, LoadAt, Site, Slot, Temp, Unary, interval
-from nostale.prove.language import Bind, Cells, Variable
+from nostale.prove.language import Bind, Cells, Component, Variable
 from nostale.prove.source import Source, source_of, statements
 
 EXPRESSIONS = (Const, Load, LoadAt, Temp, Unary, Binary, Choose)
@@ -37,7 +37,30 @@ _STATIC: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
     "+": operator.add, "-": operator.sub, "*": operator.mul,
 }  # fmt: skip
-_WORDS = (language.wait, language.atomic, language.choose, language.event)
+_LIBRARY = "nostale.prove.hardware"
+CHAIN, IN_PROCESS = "__chain__", "__in_process__"  # of a scope: the calls that led to it, and from what
+_WORDS = (language.wait, language.atomic, language.choose, language.event, language.boundary)
+
+
+@dataclass(frozen=True, slots=True)
+class Removable:
+    """A call that a model may or may not need.
+
+    Args:
+        key: tells it from every other; the same for all numbers of a process or rule.
+        kind: `wait`, or what the helper's mark says.
+        what: the call as it is written.
+        site: where.
+    """
+
+    key: str
+    kind: str
+    what: str
+    site: Site
+
+    def __str__(self) -> str:
+        callers = self.key.split(">")[1:-1]
+        return f"{self.what} at {self.site}" + (f", called from line {', '.join(callers)}" if callers else "")
 
 
 @dataclass(slots=True)
@@ -47,15 +70,40 @@ class World:
     Args:
         slots: the state vector so far.
         at: slot of each variable, by identity.
+        placed: components whose variables have their slots, by identity.
         binds: the model's contracts with the first slot of each one's instances.
         properties: numbers of (bind, event) that a violation has.
+        removable: what `--ablate` may take away, by key, as far as it was met.
+        removed: keys of what is taken away in this compilation.
+        members: of each parameter that rows, processes or contracts are per, the slots of each of its numbers.
     """
 
     slots: list[Slot] = field(default_factory=list)
     at: dict[int, int] = field(default_factory=dict)
+    placed: set[int] = field(default_factory=set)
     binds: list[tuple[Bind, int]] = field(default_factory=list)
     properties: dict[tuple[int, str], int] = field(default_factory=dict)
+    removable: dict[str, Removable] = field(default_factory=dict)
+    removed: frozenset[str] = frozenset()
+    members: dict[str, dict[int, list[int]]] = field(default_factory=dict)
     temps: int = 0
+
+    def belongs(self, per: str, member: int, slots: Iterable[int]) -> None:
+        """Note that these slots are of one number of a parameter."""
+        self.members.setdefault(per, {}).setdefault(member, []).extend(slots)
+
+    def takes_away(self, node: ast.Call, function: object, scope: Scope) -> bool:
+        """Note a call that may be taken away, and say whether it is."""
+        kind = getattr(function, "nostale_removable", "")
+        # A wait of the hardware library is how the hardware is, no choice of the protocol.
+        library = str(scope.source.globals.get("__name__", "")).startswith(_LIBRARY)
+        if function is language.wait and scope.names.get(IN_PROCESS) and not library:
+            kind = "wait"
+        if not kind:
+            return False
+        key = f"{scope.names.get(CHAIN, '')}>{node.lineno}:{node.col_offset}"
+        self.removable.setdefault(key, Removable(key, kind, ast.unparse(node), scope.source.site(node)))
+        return key in self.removed
 
     def new_temp(self, low: int, high: int) -> Temp:
         """Return a temporary nobody else has."""
@@ -80,6 +128,26 @@ class Scope:
             if node.id in names:
                 return names[node.id]
         raise self.source.refuse(node, f"nothing called {node.id!r} is known here; assign it first")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordAt:
+    """One of a row of records, which one is known only at run time."""
+
+    records: list[Any]
+    index: Expr
+    site: Site
+
+    def field(self, name: str, source: Source, node: ast.AST) -> list[Any]:
+        """Return that field of every record; they lie one after the other in the state.
+
+        Raises:
+            BadInput: it is no variable of every record.
+        """
+        row = [getattr(record, name, None) for record in self.records]
+        if not all(isinstance(item, Variable) for item in row):
+            raise source.refuse(node, f"{name!r} is not a variable of every record; only those can be reached so")
+        return row
 
 
 def is_dynamic(value: object) -> TypeGuard[Expr]:
@@ -125,9 +193,22 @@ def evaluate(node: ast.expr, scope: Scope, world: World) -> Any:  # noqa: ANN401
             return call(node, scope, world)
         case ast.Tuple() | ast.List():
             return tuple(evaluate(item, scope, world) for item in node.elts)
+        case ast.JoinedStr():
+            return _text(node, scope, world)
         case ast.GeneratorExp() | ast.ListComp():
             return tuple(_comprehension(node, scope, world))
     raise scope.source.refuse(node, "use numbers, comparisons, and/or/not, + - *, indexing and calls of helpers")
+
+
+def _text(node: ast.JoinedStr, scope: Scope, world: World) -> str:
+    """Return an f-string of what is known now: the words of a step."""
+    parts = []
+    for part in node.values:
+        value = evaluate(part.value if isinstance(part, ast.FormattedValue) else part, scope, world)
+        if is_dynamic(value) or isinstance(value, Cells):
+            raise scope.source.refuse(node, "a step's words can name only what is known when the model is compiled")
+        parts.append(str(value))
+    return "".join(parts)
 
 
 def _read(value: object, world: World) -> object:
@@ -136,6 +217,9 @@ def _read(value: object, world: World) -> object:
 
 def _attribute(node: ast.Attribute, scope: Scope, world: World) -> object:
     owner = evaluate(node.value, scope, world)
+    if isinstance(owner, RecordAt):
+        row = owner.field(node.attr, scope.source, node)
+        return LoadAt(world.at[id(row[0])], len(row), owner.index, owner.site)
     try:
         return _read(getattr(owner, node.attr), world)
     except AttributeError:
@@ -166,6 +250,8 @@ def _subscript(node: ast.Subscript, scope: Scope, world: World) -> object:
     site = scope.source.site(node)
     if all(isinstance(item, Variable) for item in items):
         return LoadAt(world.at[id(items[0])], len(items), index, site)
+    if all(isinstance(item, Component) for item in items):
+        return RecordAt(items, index, site)
     if all(isinstance(item, int) for item in items):
         least, most = interval(index, world.slots)
         if least < 0 or most >= len(items):
@@ -365,6 +451,8 @@ def entered(node: ast.Call, function: object, positional: list[Any], named: dict
     if set(names) != set(wanted) or len(owner) + len(positional) > len(wanted):
         raise scope.source.refuse(node, f"it takes {', '.join(wanted[len(owner) :]) or 'no arguments'}")
     names["__depth__"] = depth
+    names[IN_PROCESS] = scope.names.get(IN_PROCESS, False)
+    names[CHAIN] = f"{scope.names.get(CHAIN, '')}>{node.lineno}"
     return Scope(inner, names)
 
 

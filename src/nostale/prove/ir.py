@@ -213,6 +213,7 @@ class System:
         predicates: the conditions on states; the other property numbers are those of `Violate`.
         n_properties: property numbers are below this.
         ended: true in states where having nothing left to do is no deadlock.
+        symmetric: groups of interchangeable members, each member the slots of its record, in one order for all.
     """
 
     name: str
@@ -221,6 +222,7 @@ class System:
     predicates: tuple[Predicate, ...]
     n_properties: int
     ended: Expr
+    symmetric: tuple[tuple[tuple[int, ...], ...], ...] = ()
 
     @property
     def initial(self) -> tuple[int, ...]:

@@ -33,9 +33,21 @@ class Variable:
 
 @dataclass(slots=True)
 class Cells:
-    """A row of variables; made by `array`."""
+    """A row of variables or of records; made by `array`. `per` names the parameter that is its length, "" for none."""
 
     items: list[Any]
+    per: str = ""
+
+
+class Count(int):
+    """The value of a number parameter: an int that knows its name, so that a row of that many knows what it is per."""
+
+    def __new__(cls, value: int, name: str) -> Count:
+        made = super().__new__(cls, value)
+        made.name = name
+        return made
+
+    name: str
 
 
 def flag(*, first: bool = False) -> bool:
@@ -68,8 +80,8 @@ T = TypeVar("T")
 
 
 def array(size: int, make: Callable[[], T]) -> list[T]:
-    """Make `size` variables, or rows of them: `array(cpus, flag)`, `array(2, lambda: upto(3))`."""
-    return cast(list[T], Cells([make() for _ in range(size)]))
+    """Make `size` variables, records or rows: `array(self.cpus, flag)`, `array(2, lambda: upto(3))`."""
+    return cast(list[T], Cells([make() for _ in range(size)], size.name if isinstance(size, Count) else ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +129,9 @@ class Marked:
     name: str = ""
     title: str = ""
     why: str = ""
+    into: tuple[str, ...] = ()
+    at: str = ""
+    budget: str = ""
 
 
 def _mark(marked: Marked) -> Callable[[F], F]:
@@ -147,6 +162,52 @@ def rule(*, per: str | tuple[str, ...] = (), lane: str) -> Callable[[F], F]:
     return _mark(Marked("rule", (per,) if isinstance(per, str) else tuple(per), lane))
 
 
+def removable(kind: str) -> Callable[[F], F]:
+    """Mark a helper whose calls `--ablate` takes away one at a time, to see what they carry.
+
+    Args:
+        kind: `fence`, `sync`, `flush`... as a reader calls it. Waits of processes are found without a mark.
+    """
+
+    def put(function: F) -> F:
+        cast(Any, function).nostale_removable = kind
+        return function
+
+    return put
+
+
+def interrupt(
+    *, into: str | tuple[str, ...], lane: str, at: str = "every step", budget: str = "", per: str = ""
+) -> Callable[[F], F]:
+    """Mark a handler: sequential code that runs on top of a process, which waits until it has returned.
+
+    Args:
+        into: the processes, or other handlers, that it interrupts: names of methods with the same `per`.
+        lane: whose steps these are, with `{}` for the number.
+        at: `every step`, as an NMI comes, or `boundaries`, where the process says `boundary()`.
+        budget: the parameter that says how often it may come; without one, any number of times.
+        per: as of `process`.
+    """
+    if at not in ("every step", "boundaries"):
+        raise BadInput(f"at={at!r}", "an interrupt comes at 'every step' or at 'boundaries'")
+    into = (into,) if isinstance(into, str) else into
+    return _mark(Marked("interrupt", (per,) if per else (), lane, into=into, at=at, budget=budget))
+
+
+def leads_to(*_: object) -> None:
+    """Refuse: a promise that something happens at last needs fairness, which is not explored.
+
+    Raises:
+        BadInput: always.
+    """
+    raise BadInput(
+        "leads_to",
+        "is not explored yet",
+        cause="it needs weak fairness, which is not sound with symmetry",
+        remedy="state what must not happen with never(), and that it can happen with sometimes()",
+    )
+
+
 def never(name: str, title: str, why: str = "") -> Callable[[F], F]:
     """Mark a condition on single states that must not be reachable."""
     return _mark(Marked("never", name=name, title=title, why=why))
@@ -169,6 +230,11 @@ class OnlyInModels(RuntimeError):
 def wait(condition: object) -> None:
     """Go no further until `condition` is true; several shared reads are one look."""
     raise OnlyInModels("wait() has a meaning in processes and rules only")
+
+
+def boundary() -> None:
+    """Say that interrupts which come at boundaries may come here. It is no step."""
+    raise OnlyInModels("boundary() has a meaning in processes only")
 
 
 @contextmanager
@@ -222,6 +288,7 @@ class Model:
     system = "user"  # which of the five systems its properties belong to
     title = ""  # what is proved, in a line
     not_modelled = ""  # what a reader must not conclude
+    interchangeable: tuple[str, ...] = ()  # parameters whose numbers only name things: CPUs that all do the same
 
     def __init__(self, settings: dict[str, str] | None = None, variant: str = "") -> None:
         parameters, variants = self.parameters(), self.variants()
@@ -232,7 +299,8 @@ class Model:
                 raise _unknown("parameter", name, sorted(parameters), type(self).__name__)
         for name, parameter in parameters.items():
             given = (settings or {}).get(name)
-            setattr(self, name, parameter.default if given is None else _read(name, given, parameter))
+            value = parameter.default if given is None else _read(name, given, parameter)
+            setattr(self, name, Count(value, name) if type(value) is int else value)
         for name in variants:
             setattr(self, name.replace("-", "_"), name == variant)
         self.variant = variant

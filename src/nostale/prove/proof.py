@@ -37,14 +37,14 @@ class Means:
     tick: Tick = lambda states, waiting: None
 
 
-def prove(model: Model, target: str, means: Means) -> Answer:
-    """Explore every interleaving of a model and answer each of its properties.
+def prove(model: Model, target: str, means: Means, removed: frozenset[str] = frozenset()) -> Answer:
+    """Explore every interleaving of a model and answer each of its properties; `removed` as of `compile_model`.
 
     Raises:
         BadInput: the model is outside the language or left a range.
         Disagreement: a fault of nostale: the explorers contradict each other.
     """
-    compiled = compile_model(model)
+    compiled = compile_model(model, removed)
     explored, how = explore(
         compiled.system, compiler=means.compiler, cache=means.cache, max_states=means.max_states, tick=means.tick
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from rich.console import Console
 from rich.table import Table
@@ -74,8 +75,20 @@ def _headline(answer: Answer) -> Text:
 
 def _parts(answer: Answer) -> Iterator[Line]:
     for part in answer.parts:
+        if part.command == "prove" and not part.counted:
+            yield from _ablated(part)
+            continue
         yield ""
         yield from _lines(part)
+
+
+def _ablated(part: Answer) -> Iterator[Line]:
+    """Tell what a proof without one of its calls breaks, and no more."""
+    yield _headline(part)
+    drawn: dict[Path, str] = {}
+    for result in part.results:
+        if isinstance(result.verdict, Violated) and result.verdict.path:
+            yield from _result(replace(result, why="", remedy=""), set(result.verdict.assumptions), drawn)
 
 
 def _result(result: Result, told: set[str], drawn: dict[Path, str]) -> Iterator[Line]:
@@ -217,11 +230,22 @@ def _coverage(answer: Answer) -> Iterator[Line]:
             f"{search.states:,} states, {search.transitions:,} transitions, depth {search.depth}, "
             + ("complete" if search.complete else "NOT complete")
         )
+    spelled = {name: value for name, value in answer.coverage.items() if isinstance(value, list) and _long(value)}
     for name, value in answer.coverage.items():
+        if name in spelled:
+            continue
         shown = ", ".join(value) if isinstance(value, list) else (f"{value:,}" if type(value) is int else str(value))
         looked.append(f"{name}: {safe(shown)}" if shown else f"{name}: none")
     if looked:
         yield Text("  looked at: " + "; ".join(looked), "dim")
+    for name, items in spelled.items():
+        yield f"  {name}:"
+        for item in items:
+            yield f"    {safe(item)}"
+
+
+def _long(items: list[str]) -> bool:
+    return any(" at " in item for item in items)
 
 
 def safe(text: str) -> str:

@@ -136,5 +136,9 @@ def _notes(trace: Trace, cpus: Sequence[int] | None) -> tuple[str, ...]:
         notes.append("no CPU was named: tasks on every recorded CPU are watched")
     if trace.origin.clock not in ("mono", "mono_raw", "boot", "tai", "global"):
         notes.append(f"the trace clock is {trace.origin.clock!r}: the order of events of different CPUs is not sure")
+    if not len(trace.origin.symbols):
+        notes.append(
+            "kernel symbols are hidden or missing (kptr_restrict): functions have no names, most causes are unknown"
+        )
     notes += [f"no {event} events: {loss}" for event, loss in missing(trace).items()]
     return tuple(notes)

@@ -19,6 +19,7 @@ from nostale.watch.works import (
 )
 
 OWN: Final = frozenset({Kind.SYSCALL, Kind.PAGE_FAULT})
+_CALL_FRAMES: Final = ("__x64_sys_", "__do_sys_", "__se_sys_")  # include/linux/syscalls.h
 _YIELDS: Final = frozenset({"sched_yield"})
 
 
@@ -106,7 +107,17 @@ def _from_sender(work: Work, row: int, joins: Joins, *, function: str | None) ->
         return Cause(
             work, cpu, joins.comm(timer_pid), timer_pid, function, joins.syscall(timer_pid, armed), stack, looked_at
         )
-    return Cause(work, cpu, joins.comm(pid), pid, function, joins.syscall(pid, row), stack, looked_at)
+    syscall = joins.syscall(pid, row) or _syscall_on(stack)
+    return Cause(work, cpu, joins.comm(pid), pid, function, syscall, stack, looked_at)
+
+
+def _syscall_on(stack: tuple[str, ...]) -> str | None:
+    """The system call whose entry function stands on a stack: for traces that do not have the calls themselves."""
+    for frame in stack:
+        for prefix in _CALL_FRAMES:
+            if frame.startswith(prefix):
+                return frame.removeprefix(prefix)
+    return None
 
 
 def _armer(row: int, joins: Joins) -> int | None:

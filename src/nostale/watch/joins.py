@@ -193,6 +193,7 @@ class Joins:
         irq_work = trace.formats.by_name["irq_work_entry"].id if trace.has("irq_work_entry") else -1
         pending: dict[tuple[int, bool], list[int]] = defaultdict(list)
         answered: dict[int, tuple[int, ...]] = {}
+        last: dict[tuple[int, bool], int] = {}
         for row in np.sort(np.concatenate([sends, entries])).tolist():
             if row in targets:
                 callback = callbacks[row]
@@ -200,7 +201,13 @@ class Joins:
                     pending[targets[row], bool(callback)].append(row)
                 continue
             key = (int(trace.cpu[row]), int(trace.type[row]) == irq_work)
-            answered[row] = tuple(one for one in pending.pop(key, ()) if not self._torn(one, row))
+            waiting, before = pending.pop(key, []), last.get(key)
+            if not waiting and before is not None and len(answered[before]) > 1:
+                # One sent while the CPU was on its way into the entry before pends anew: only the last can have.
+                waiting = [answered[before][-1]]
+                answered[before] = answered[before][:-1]
+            answered[row] = tuple(one for one in waiting if not self._torn(one, row))
+            last[key] = row
         return answered
 
     # --- stacks, system calls, contexts of a sender
@@ -266,8 +273,8 @@ class Joins:
         trace = self.trace
         rows = self._rows(int(trace.cpu[row]), *entries, *exits, "sched_switch")
         closed = 0
-        before: list[int] = rows[: np.searchsorted(rows, row)][::-1][:256].tolist()
-        for one in before:
+        end = int(np.searchsorted(rows, row))
+        for one in map(int, rows[max(0, end - 256) : end][::-1]):
             name = self.event(one)
             if name == "sched_switch":
                 return None

@@ -126,7 +126,8 @@ def scan(raw: NDArray[np.uint8], pages: Pages, geometry: Geometry, where: str) -
     at = (page * geometry.page_bytes + geometry.data_offset) // 4
     end = at + pages.used[page] // 4
     ts = pages.stamp[page].copy()
-    found: list[tuple[Ints, Ints, Ints, Ints]] = []
+    found: list[tuple[Ints, Ints, Ints, Ints, Ints]] = []
+    count = np.zeros(len(pages.used), np.int64)
     while page.size:
         head = words[at]
         kind = (head & 31).astype(np.int64)
@@ -142,12 +143,13 @@ def scan(raw: NDArray[np.uint8], pages: Pages, geometry: Geometry, where: str) -
         if data.any():
             start = at[data] + np.where(kind[data] == 0, 2, 1)
             size = np.where(kind[data] == 0, extra[data] - 4, kind[data] * 4)
-            found.append((page[data], ts[data], start * 4, size))
+            found.append((page[data], count[page[data]], ts[data], start * 4, size))
+            count[page[data]] += 1
         at = at + length
         going = at < end
         if not going.all():
             page, at, end, ts = page[going], at[going], end[going], ts[going]
-    return _in_order(found)
+    return _in_order(found, count)
 
 
 def _stamped(ts: Ints, kind: Ints, delta: Ints, extra: Ints) -> Ints:
@@ -172,14 +174,16 @@ def _length(kind: Ints, delta: Ints, extra: Ints, left: Ints) -> Ints:
     return length
 
 
-def _in_order(found: list[tuple[Ints, Ints, Ints, Ints]]) -> Scanned:
-    """Sort what was found round by round back into page order; within a page the rounds are in order."""
-    if not found:
-        none = np.zeros(0, np.int64)
-        return Scanned(none, none, none, none)
-    page, ts, offset, size = (np.concatenate(column) for column in zip(*found))
-    order = np.argsort(offset, kind="stable")
-    return Scanned(page[order], ts[order], offset[order], size[order])
+def _in_order(found: list[tuple[Ints, Ints, Ints, Ints, Ints]], count: Ints) -> Scanned:
+    """Put what was found round by round into page order: each event knows its page and its number there."""
+    total = int(count.sum())
+    first = np.cumsum(count) - count
+    columns = tuple(np.empty(total, np.int64) for _ in range(4))
+    for page, number, *rest in found:
+        place = first[page] + number
+        for column, part in zip(columns, (page, *rest)):
+            column[place] = part
+    return Scanned(*columns)
 
 
 def scan_slowly(raw: NDArray[np.uint8], pages: Pages, geometry: Geometry, where: str) -> Scanned:

@@ -35,7 +35,7 @@ ENTRIES: Final = {f"{name}_entry": kind for name, kind in VECTORS.items()} | {
 }
 EXITS: Final = {name.replace("_entry", "_exit"): name for name in ENTRIES}
 PARTS: Final = ("csd_function_entry", "hrtimer_expire_entry", "workqueue_execute_start")
-OTHERS: Final = ("sys_enter", "sys_exit", "page_fault_user", "sched_switch", "nmi_handler", *PARTS)
+OTHERS: Final = ("sys_enter", "sys_exit", "page_fault_user", "sched_switch", "nmi_handler", "csd_function_exit", *PARTS)
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ def spans(trace: Trace, cpu: int, is_kernel_thread: Callable[[int], bool]) -> li
 
     Cost: O(events of the kinds above on that CPU).
     """
-    walk = _Walk(trace, cpu, is_kernel_thread)
+    walk = _Walk(trace, cpu, is_kernel_thread, bare=_bare_calls(trace))
     names = [*ENTRIES, *EXITS, *OTHERS]
     rows = trace.rows(*names)
     rows = rows[trace.cpu[rows] == cpu]
@@ -91,7 +91,9 @@ def spans(trace: Trace, cpu: int, is_kernel_thread: Callable[[int], bool]) -> li
             del lost[0]
             walk.forget()
         name = name_of[kind]
-        if name in ENTRIES:
+        if name == "csd_function_exit":
+            walk.leave("csd_function_entry", ts)
+        elif name in ENTRIES:
             walk.enter(Span(ENTRIES[name], name, row, cpu, pid, ts))
         elif name in EXITS:
             walk.leave(EXITS[name], ts)
@@ -101,6 +103,14 @@ def spans(trace: Trace, cpu: int, is_kernel_thread: Callable[[int], bool]) -> li
             walk.see(name, row, ts, pid)
     walk.forget()
     return sorted(walk.done, key=lambda span: span.row)
+
+
+def _bare_calls(trace: Trace) -> frozenset[int]:
+    """Return the functions run for other CPUs that must stand for their IPIs, as the trace has no events of those."""
+    if trace.rows("call_function_single_entry", "call_function_entry").size:
+        return frozenset()
+    rows = trace.rows("csd_function_entry")
+    return frozenset(rows[trace.field(rows, "csd_function_entry", "csd") != 0].tolist()) if rows.size else frozenset()
 
 
 def _columns(trace: Trace) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], ...]:
@@ -129,6 +139,7 @@ class _Walk:
     syscalls: dict[int, Span] = field(default_factory=dict)
     left: dict[int, int] = field(default_factory=dict)
     preempted: dict[int, Span] = field(default_factory=dict)
+    bare: frozenset[int] = frozenset()
     running: Span | None = None  # the context switch whose taker has the CPU
     last: Span | None = None
 
@@ -166,6 +177,8 @@ class _Walk:
                 self.running.parts.append(row)
         elif self.open:
             self.open[-1].parts.append(row)
+        elif row in self.bare:
+            self.enter(Span(Kind.IPI_CALL, name, row, self.cpu, pid, ts, parts=[row]))
 
     def switch(self, row: int, ts: int, prev: int, to: int, runnable: bool) -> None:
         for span in self.open:  # their exits were not recorded: nothing interrupts across a switch

@@ -41,6 +41,9 @@ class Symbols:
         order = order[address[order] > 0]
         self._address, self._start = address[order], starts[order] + 19
 
+    def __len__(self) -> int:
+        return len(self._address)
+
     def name(self, address: int) -> str:
         r"""Return the function that `address` lies in, or the address in hex where none is known.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -110,7 +110,7 @@ class Trace:
                 parts.append(self._order[low:high])
         if len(parts) == 1:
             return parts[0]
-        return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+        return np.sort(np.concatenate(parts), kind="stable") if parts else np.zeros(0, np.int64)
 
     def field(self, rows: Ints, event: str, name: str) -> Column:
         """Return one number of each of `rows`, all of kind `event`: `(len(rows),)`, int64 or uint64 as it is signed.
@@ -178,13 +178,15 @@ def gather(raw: NDArray[np.uint8], at: Ints, size: int, *, signed: bool) -> Colu
         chosen = offsets == class_
         if not chosen.any():
             continue
+        if chosen.all():
+            chosen = slice(None)
         whole = (raw.size - class_) // size
         view = np.frombuffer(raw.data, f"<{'i' if signed else 'u'}{size}", whole, class_)
         out[chosen] = view[(at[chosen] - class_) // size]
     return out  # type: ignore[return-value]  # the unsigned ones, too, are called a Column
 
 
-def build(origin: Origin, formats: Formats, streams: Mapping[int, Sequence[bytes]], page_bytes: int) -> Trace:
+def build(origin: Origin, formats: Formats, streams: Mapping[int, Iterable[bytes]], page_bytes: int) -> Trace:
     """Make the table from each CPU's pages.
 
     Args:
@@ -197,14 +199,15 @@ def build(origin: Origin, formats: Formats, streams: Mapping[int, Sequence[bytes
     """
     geometry = Geometry.of(origin.header_page, page_bytes, origin.name)
     cpus = tuple(sorted(streams))
-    raw = np.frombuffer(b"".join(piece for cpu in cpus for piece in streams[cpu]), np.uint8)
-    extents, start = {}, 0
+    buffer, extents = bytearray(), {}
     for cpu in cpus:
-        length = sum(map(len, streams[cpu]))
-        extents[cpu] = (start, start + length)
-        start += length
-        if length % page_bytes:
+        start = len(buffer)
+        for piece in streams[cpu]:
+            buffer += piece
+        extents[cpu] = (start, len(buffer))
+        if (len(buffer) - start) % page_bytes:
             raise BadInput(origin.name, f"the data of CPU {cpu} are not whole pages", cause="a cut file")
+    raw = np.frombuffer(buffer, np.uint8)
     pages = read_pages(raw, geometry, origin.name)
     found = scan(raw, pages, geometry, origin.name)
     # 2^62 ns are 146 years: a later time is damage, and sums of such would overflow.
@@ -214,7 +217,7 @@ def build(origin: Origin, formats: Formats, streams: Mapping[int, Sequence[bytes
     kind, pid = _common(raw, found.offset, found.size, formats, origin.name)
     cpu_of = page_cpu[found.page]
     order = np.argsort(found.ts, kind="stable")  # found in CPU order: that breaks ties
-    by_type = np.argsort(kind[order], kind="stable")
+    by_type = np.argsort(kind[order].astype(np.uint16), kind="stable")  # 16 bits: sorted by radix
     return Trace(
         origin,
         formats,

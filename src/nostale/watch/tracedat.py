@@ -100,16 +100,15 @@ class _File:
                     break
                 yield number, option
 
-    def cpu_data(self, offset: int, size: int) -> list[bytes]:
-        """Return one CPU's pages, decompressed. The declared size leaves out the count of chunks."""
+    def cpu_data(self, offset: int, size: int) -> Iterator[bytes]:
+        """Yield one CPU's pages, decompressed. The declared size leaves out the count of chunks."""
         body = self.at(offset)
         if not self.compressed:
-            return [bytes(body.take(size))]
-        parts = []
+            yield bytes(body.take(size))
+            return
         for _ in range(body.number(4)):
             small, large = body.number(4), body.number(4)
-            parts.append(self._grow(body.take(small), large))
-        return parts
+            yield self._grow(body.take(small), large)
 
     def _grow(self, frame: memoryview, size: int) -> bytes:
         self.budget -= size
@@ -152,7 +151,7 @@ def read_trace(path: Path) -> Trace:
     file = _open(memoryview(data), where)
     found = _options(file)
     name, page_bytes, extents = _fullest(found, where)
-    streams = {cpu: file.cpu_data(offset, size) if size else [] for cpu, offset, size in extents}
+    streams = {cpu: file.cpu_data(offset, size) if size else () for cpu, offset, size in extents}
     notes = []
     others = [other[0] or "top" for other in found.buffers if other[2] and other[0] != name]
     if others:

@@ -46,7 +46,8 @@ _SENDERS: Final = (
         Work.WAKEUP,
     ),
     (("move_queued_task",), Work.WAKEUP),  # a task brought here by affinity: woken or moved, it is made to run here
-    (("sched_balance_rq", "load_balance"), Work.TICK),  # moves a task at the tick's softirq
+    # Another CPU's tick balanced the load. A CPU that falls idle balances too: that is no tick, and no table has it.
+    (("sched_balance_domains", "rebalance_domains"), Work.TICK),
 )
 # include/linux/interrupt.h: HI, TIMER, NET_TX, NET_RX, BLOCK, IRQ_POLL, TASKLET, SCHED, HRTIMER, RCU
 _SOFTIRQS: Final = {
@@ -55,7 +56,6 @@ _SOFTIRQS: Final = {
     3: Work.NETWORK,
     4: Work.BLOCK_IO,
     7: Work.TICK,
-    8: Work.TICK,
     9: Work.RCU,
 }
 SOFTIRQ_NAMES: Final = ("HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU")

@@ -15,9 +15,14 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from nostale.prove.language import Component, array, one_of, upto, wait
+from nostale.prove.language import Component, array, one_of, removable, upto, wait
 
 FETCHES = ("independent", "ordered", "line")
+_ASSUMED = {
+    "independent": "each byte may be of any version since the CPU's last synchronisation (the weakest machine)",
+    "ordered": "a later byte is at least as new as an earlier one (coherent fetch order)",
+    "line": "all bytes come from one version (the instruction crosses no fetch line)",
+}
 
 
 class InstructionBytes(Component):
@@ -32,6 +37,7 @@ class InstructionBytes(Component):
 
     def __init__(self, first: tuple[IntEnum, ...], changes: int, cpus: int, fetch: str) -> None:
         self.first, self.fetch, self.versions = first, fetch, range(changes + 1)
+        self.assumes = f"fetch = {fetch}: {_ASSUMED[fetch]}"
         self.now = upto(changes, shown=False)
         self.memory: list[int] = [one_of(type(held), first=held) for held in first]
         self.byte: list[list[int]] = [
@@ -47,6 +53,7 @@ class InstructionBytes(Component):
         self.now += 1
         self.memory[place] = value
 
+    @removable("core sync")
     def sync(self, cpu: int) -> None:
         """`cpu` executes a serialising instruction: it fetches nothing older than now."""
         self.oldest[cpu] = self.now

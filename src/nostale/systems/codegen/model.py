@@ -5,24 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 
 from nostale.contract import FRESH, Binding, Bound, Grade
-from nostale.prove import (
-    Bind,
-    Model,
-    array,
-    atomic,
-    choose,
-    event,
-    flag,
-    never,
-    one_of,
-    param,
-    process,
-    rule,
-    sometimes,
-    upto,
-    variant,
-    wait,
-)
+from nostale.prove import Bind, Model, atomic, event, flag, param, process, removable, sometimes, variant, wait
+from nostale.prove.hardware.execute import ExecutingCpus
 from nostale.prove.hardware.fetch import FETCHES, InstructionBytes
 from nostale.prove.hardware.ipi import CallFunction
 from nostale.prove.hardware.tso import StoreBuffer
@@ -44,15 +28,6 @@ class Byte(IntEnum):
     NEW = 2
 
 
-class At(IntEnum):
-    """Where an executing CPU is."""
-
-    BOUNDARY = 0  # between instructions, where interrupts enter
-    DECODING = 1  # it has fetched the first byte
-    TORN = 2  # it has executed bytes of two instructions
-    LOST = 3  # it has trapped on an INT3 that nobody claims any more
-
-
 IN_PROVE = Binding(
     SYNC_BEFORE_EXECUTE,
     engine="prove",
@@ -70,13 +45,11 @@ IN_PROVE = Binding(
 class TextPoke(Model):
     """One instruction is replaced while other CPUs execute it, as text_poke_bp_batch() does it in v6.12."""
 
-    system = "codegen"
-    title = "INT3 live patching: nobody executes a mixture of the old and the new instruction"
+    system, title = "codegen", "INT3 live patching: nobody executes a mixture of the old and the new instruction"
     not_modelled = (
         "NMIs and interrupts inside an instruction, the patcher executing the instruction itself, batches of several "
         "addresses, the temporary mapping, CPU hotplug, devices; one patch only"
     )
-
     cpus = param(2, "CPUs that execute the instruction while it is patched")
     depth = param(2, "stores that the patcher's store buffer holds")
     fetch = param("independent", "how the bytes of one instruction may mix", choices=FETCHES)
@@ -88,48 +61,25 @@ class TextPoke(Model):
         self.text = InstructionBytes((Byte.OLD, Byte.OLD), 3, self.cpus, self.fetch)
         self.buffer = StoreBuffer(self.depth, Part, Byte, self.visible)
         self.call = CallFunction(self.cpus)
-        self.at = array(self.cpus, lambda: one_of(At))
-        self.version = array(self.cpus, lambda: upto(3))
+        self.cpu = ExecutingCpus(self.cpus, self.text, self.call, Byte.INT3, self.claimed, sync="sync", use="execute")
         self.done = flag()
-
-    def contracts(self) -> tuple[Bind, ...]:
-        return (Bind(IN_PROVE, {"cpu": self.cpus, "address": 1}),)
-
-    def assumptions(self) -> tuple[str, ...]:
-        return (
-            f"fetch = {self.fetch}: {_FETCHED[self.fetch]}",
-            "delivery of an interrupt or exception does not serialise by itself; sync_core() in the handler does",
-            "interrupts enter between instructions; the trap's return does not serialise (as with FRED's ERETS)",
-        )
-
-    # A view is stale from the store on, and again when the store becomes visible: a CPU that synchronises in between
-    # has not seen it.
-    def poke(self, place: int, value: int) -> None:
-        self.buffer.store(place, value)
-        event("patch", address=0)
-
-    def visible(self, place: int, value: int) -> None:
-        self.text.change(place, value)
-        event("patch", address=0)
 
     @process(lane="patcher")
     def patcher(self) -> None:
         if not self.no_int3:
-            with atomic("step 1: text_poke() puts INT3 over the first byte"):
-                self.poke(Part.FIRST, Byte.INT3)
+            self.poke("step 1: text_poke() puts INT3 over the first byte", Part.FIRST, Byte.INT3)
             self.sync_every_cpu()
-        with atomic("step 2: text_poke() writes the bytes after the first"):
-            self.poke(Part.TAIL, Byte.NEW)
+        self.poke("step 2: text_poke() writes the bytes after the first", Part.TAIL, Byte.NEW)
         if not self.no_tail_sync:
             self.sync_every_cpu()
-        with atomic("step 3: text_poke() replaces the first byte"):
-            self.poke(Part.FIRST, Byte.NEW)
+        self.poke("step 3: text_poke() replaces the first byte", Part.FIRST, Byte.NEW)
         if not self.no_final_sync:
             self.sync_every_cpu()
         with atomic("drops the last reference and returns: an INT3 is nobody's from here on"):
             self.done = True
             event("done", address=0)
 
+    @removable("sync")
     def sync_every_cpu(self) -> None:
         """text_poke_sync(): on_each_cpu(do_sync_core), and wait for all of them."""
         with atomic("text_poke_sync(): the locked llist_add() drains the store buffer"):
@@ -139,79 +89,26 @@ class TextPoke(Model):
         with atomic("text_poke_sync(): every CPU has answered"):
             wait(self.call.all_done())
 
-    @rule(per="cpus", lane="CPU {}")
-    def do_sync_core(self, cpu: int) -> None:
-        """Takes the IPI between two instructions; do_sync_core() serialises."""
-        wait(self.at[cpu] != At.DECODING)
-        self.call.take(cpu)
-        self.text.sync(cpu)
-        event("sync", cpu=cpu)
+    # A view is stale from the store on, and again when the store becomes visible: a CPU that synchronises in between
+    # has not seen it.
+    def poke(self, what: str, part: int, byte: int) -> None:
+        with atomic(what):
+            self.buffer.store(part, byte)
+            event("patch", address=0)
 
-    @rule(per="cpus", lane="CPU {}")
-    def fetch_first(self, cpu: int) -> None:
-        """Fetches the first byte, of any version since its last synchronisation."""
-        wait(self.at[cpu] == At.BOUNDARY)
-        version = choose(self.text.versions)
-        self.text.may_fetch(cpu, version)
-        self.version[cpu] = version
-        self.at[cpu] = At.DECODING
+    def visible(self, part: int, byte: int) -> None:
+        self.text.change(part, byte)
+        event("patch", address=0)
 
-    @rule(per="cpus", lane="CPU {}")
-    def execute(self, cpu: int) -> None:
-        """Fetches the bytes after the first and executes the instruction."""
-        wait(self.at[cpu] == At.DECODING)
-        first = self.text.byte[Part.FIRST][self.version[cpu]]
-        wait(first != Byte.INT3)
-        version = choose(self.text.versions)
-        self.text.may_fetch(cpu, version)
-        self.text.may_follow(self.version[cpu], version)
-        if first == self.text.byte[Part.TAIL][version]:
-            self.at[cpu] = At.BOUNDARY
-        else:
-            self.at[cpu] = At.TORN
-            event("execute", cpu=cpu, address=0)
-        self.version[cpu] = 0
-
-    @rule(per="cpus", lane="CPU {}")
-    def trap(self, cpu: int) -> None:
-        """Traps on INT3: poke_int3_handler() emulates the instruction, while there is a patch to claim it."""
-        wait(self.at[cpu] == At.DECODING)
-        wait(self.text.byte[Part.FIRST][self.version[cpu]] == Byte.INT3)
-        if self.done:
-            self.at[cpu] = At.LOST
-            event("execute", cpu=cpu, address=0)
-        else:
-            self.at[cpu] = At.BOUNDARY
-        self.version[cpu] = 0
-
-    @never(
-        "no-torn-instruction", "no CPU executes bytes of two instructions", "what runs is an instruction nobody wrote"
-    )
-    def torn(self) -> bool:
-        return any(at == At.TORN for at in self.at)
-
-    @never("no-lost-trap", "no CPU traps on an INT3 after the patch is done", "an INT3 that nobody claims is an oops")
-    def lost(self) -> bool:
-        return any(at == At.LOST for at in self.at)
-
-    @sometimes("scene-trap", "a CPU runs into the INT3 while the patch is under way")
-    def traps(self) -> bool:
-        return any(
-            self.at[cpu] == At.DECODING and self.text.byte[Part.FIRST][self.version[cpu]] == Byte.INT3
-            for cpu in range(self.cpus)
-        )
-
-    @sometimes("scene-stale", "a CPU still decodes the old first byte after INT3 stands in memory")
-    def stale(self) -> bool:
-        return any(self.at[cpu] == At.DECODING and self.version[cpu] < self.text.now for cpu in range(self.cpus))
+    def claimed(self) -> bool:
+        return not self.done
 
     @sometimes("scene-done", "the patcher returns")
     def returns(self) -> bool:
         return self.done
 
+    def contracts(self) -> tuple[Bind, ...]:
+        return (Bind(IN_PROVE, {"cpu": self.cpus, "address": 1}),)
 
-_FETCHED = {
-    "independent": "each byte may be of any version since the CPU's last synchronisation (the weakest machine)",
-    "ordered": "a later byte is at least as new as an earlier one (coherent fetch order)",
-    "line": "all bytes come from one version (the instruction crosses no fetch line)",
-}
+    def assumptions(self) -> tuple[str, ...]:
+        return (self.text.assumes, *self.cpu.assumes)

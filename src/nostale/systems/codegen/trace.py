@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+
 from nostale.contract import Binding, Bound, Grade, Step
 from nostale.systems.codegen.contract import SYNC_BEFORE_EXECUTE
 from nostale.watch import Occurrence, Sight, Trace, TraceMonitor
@@ -39,18 +41,18 @@ BINDING: Final = Binding(
     assumptions=(
         "each batch of do_sync_core calls stands for one patch: no event tells the address",
         "a CPU that was not asked needs no synchronising: it was offline, or is the sender itself",
-        "a kernel that records csd_function_entry records it for every do_sync_core that runs",
+        "csd_function_entry is recorded for every do_sync_core that runs, but where a recorder's thread has the CPU",
     ),
 )
 
 
 @dataclass(slots=True)
 class _Batch:
-    """The CPUs that one sender asked in one go."""
+    """The CPUs that one sender asked in one go, each with the row of the asking, and those not seen to have run it."""
 
     number: int
-    asked: set[int]
-    start_ns: int
+    asked: dict[int, int] = field(default_factory=dict)
+    owing: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -62,6 +64,8 @@ class _Look:
     batches: int = 0
     asked: set[int] = field(default_factory=set)
     unrecorded: set[int] = field(default_factory=set)
+    hidden: set[int] = field(default_factory=set)
+    silent: set[int] | None = None
 
     def occurrences(self) -> Iterator[Occurrence]:
         trace = self.trace
@@ -74,12 +78,14 @@ class _Look:
             pid, cpu, ts = int(trace.pid[row]), int(trace.cpu[row]), int(trace.ts[row])
             if row in targets:
                 if targets[row] in self.trace.cpus:
-                    yield from self._ask(pid, targets[row], cpu, ts)
+                    yield from self._ask(pid, targets[row], cpu, ts, row)
                 else:
                     self.unrecorded.add(targets[row])
             elif row in leaving:
-                yield from self._done(pid, cpu, ts, "sys_exit")
+                yield from self._done(pid, cpu, ts, "sys_exit", row)
             else:
+                for batch in self.open.values():
+                    batch.owing.discard(cpu)
                 yield Occurrence(
                     "sync", {"cpu": cpu}, Step(f"CPU {cpu}", "csd_function_entry", "runs do_sync_core", time_ns=ts)
                 )
@@ -93,16 +99,17 @@ class _Look:
         functions = trace.field(rows, event, "func").tolist()
         return {row for row, function in zip(rows.tolist(), functions) if names(function & ((1 << 64) - 1)) == _SYNC}
 
-    def _ask(self, pid: int, target: int, cpu: int, ts: int) -> Iterator[Occurrence]:
+    def _ask(self, pid: int, target: int, cpu: int, ts: int, row: int) -> Iterator[Occurrence]:
         batch = self.open.get(pid)
         # A batch asks each CPU once: a CPU asked again belongs to the next, which begins once this one is relied on.
         if batch is not None and target in batch.asked:
-            yield from self._done(pid, cpu, ts, "csd_queue_cpu of the next batch")
+            yield from self._done(pid, cpu, ts, "csd_queue_cpu of the next batch", row)
             batch = None
         if batch is None:
-            batch = self.open[pid] = _Batch(self.batches, set(), ts)
+            batch = self.open[pid] = _Batch(self.batches)
             self.batches += 1
-        batch.asked.add(target)
+        batch.asked[target] = row
+        batch.owing.add(target)
         self.asked.add(target)
         yield Occurrence(
             "patch",
@@ -116,11 +123,14 @@ class _Look:
             ),
         )
 
-    def _done(self, pid: int, cpu: int, ts: int, place: str) -> Iterator[Occurrence]:
+    def _done(self, pid: int, cpu: int, ts: int, place: str, row: int) -> Iterator[Occurrence]:
         batch = self.open.pop(pid, None)
         if batch is None:
             return
-        for target in sorted(batch.asked):
+        for target, asked in sorted(batch.asked.items()):
+            if target in batch.owing and self._may_hide(target, asked, row):
+                self.hidden.add(target)
+                continue
             yield Occurrence(
                 "done",
                 {"address": batch.number, "cpu": target},
@@ -133,18 +143,52 @@ class _Look:
                 ),
             )
 
+    def _may_hide(self, cpu: int, low: int, high: int) -> bool:
+        """Whether `cpu` may have run do_sync_core between two rows with nothing recorded.
+
+        A recorder leaves out what happens while one of its own threads has the CPU. Such a thread shows by having no
+        events but the scheduler's; where it is not known who had the CPU, it may have been one.
+        """
+        trace = self.trace
+        rows = trace.rows("sched_switch")
+        rows = rows[trace.cpu[rows] == cpu]
+        to = trace.field(rows, "sched_switch", "next_pid").tolist() if rows.size else []
+        first, last = np.searchsorted(rows, [low, high])
+        running = set(to[first:last])
+        before = np.flatnonzero(trace.cpu[:low] == cpu)
+        if first > 0:
+            running.add(to[first - 1])
+        elif before.size:
+            running.add(int(trace.pid[before[-1]]))
+        else:
+            return True
+        return bool(running & self._unrecorded_threads())
+
+    def _unrecorded_threads(self) -> set[int]:
+        if self.silent is None:
+            trace = self.trace
+            rows = trace.rows("sched_switch")
+            seen = set(trace.field(rows, "sched_switch", "next_pid").tolist()) if rows.size else set()
+            others = np.ones(len(trace), bool)
+            others[rows] = False
+            self.silent = seen - set(np.unique(trace.pid[others]).tolist())
+        return self.silent
+
 
 def look(trace: Trace) -> Sight:
     """Return what a trace shows of patches and synchronisations; what it cannot show stands in `not_seen`."""
     state = _Look(trace)
     found = tuple(state.occurrences())
-    ran = sum(one.event == "sync" for one in found)
+    ran = sum(one.event == "sync" and one.keys["cpu"] in state.asked for one in found)
     cpus = ", ".join(map(str, sorted(state.asked))) or "none"
-    seen = f"{state.batches} batches that asked CPUs {cpus}; do_sync_core ran {ran} times"
+    seen = f"{state.batches} batches that asked CPUs {cpus}; do_sync_core ran {ran} times there"
     missing = [
         f"no {event} event in this trace" for event in ("csd_queue_cpu", "csd_function_entry", "sys_exit")
         if not trace.rows(event).size
     ]  # fmt: skip
+    missing += [
+        f"CPU {cpu} was asked while it ran a thread none of whose events were recorded" for cpu in sorted(state.hidden)
+    ]
     missing += [f"CPU {cpu} was asked, but its events were not recorded" for cpu in sorted(state.unrecorded)]
     if not trace.rows("csd_function_entry").size:  # then it was not recorded: no sync can be seen, none is missed
         found = ()

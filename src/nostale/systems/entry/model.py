@@ -9,13 +9,12 @@ from nostale.prove import (
     atomic,
     event,
     flag,
+    interrupt,
     never,
     param,
     process,
     sometimes,
-    upto,
     variant,
-    wait,
 )
 from nostale.systems.entry.contract import NOINSTR_ESCAPE
 
@@ -57,11 +56,9 @@ class IrqEntry(Model):
     def build(self) -> None:
         self.watching = flag()
         self.was_watching = flag()
-        self.in_nmi = flag()
         self.blind = flag()
         self.entering = flag()
-        self.came = upto(self.nmis)
-        self.handled = flag()
+        self.in_nmi = flag()
 
     def contracts(self) -> tuple[Bind, ...]:
         return (Bind(IN_PROVE, {"context": 2}),)
@@ -73,78 +70,52 @@ class IrqEntry(Model):
         event("escape", context=context)
         self.blind = self.blind or not self.watching
 
-    def mine(self) -> None:
-        """The interrupted code goes on only when no NMI is on top of it."""
-        wait(not self.in_nmi)
+    def instrumented_range(self, what: str) -> None:
+        with atomic(f"{what}: instrumentation_begin()"):
+            event("begin", context=IRQ)
+        with atomic(f"{what} runs instrumentable code"):
+            self.instrumentable(IRQ)
+        with atomic(f"{what}: instrumentation_end()"):
+            event("end", context=IRQ)
 
     @process(lane="interrupt")
     def irqentry(self) -> None:
         while True:
             with atomic("an interrupt hits user mode: RCU is not watching"):
-                self.mine()
                 event("enter", context=IRQ)
                 self.entering = True
             if self.early_begin:
-                with atomic("instrumentation_begin(), too early"):
-                    self.mine()
-                    event("begin", context=IRQ)
-                with atomic("trace_hardirqs_off() runs instrumentable code"):
-                    self.mine()
-                    self.instrumentable(IRQ)
-                with atomic("instrumentation_end()"):
-                    self.mine()
-                    event("end", context=IRQ)
+                self.instrumented_range("trace_hardirqs_off(), too early,")
             with atomic("__ct_user_exit(): RCU watches from here"):
-                self.mine()
                 self.watching = True
                 self.entering = False
-            if not self.drop_begin:
-                with atomic("irqentry_enter(): instrumentation_begin()"):
-                    self.mine()
-                    event("begin", context=IRQ)
-            with atomic("trace_hardirqs_off_finish() runs instrumentable code"):
-                self.mine()
-                self.instrumentable(IRQ)
-            with atomic("irqentry_enter(): instrumentation_end()"):
-                self.mine()
-                event("end", context=IRQ)
-            with atomic("the entry point's body: instrumentation_begin()"):
-                self.mine()
-                event("begin", context=IRQ)
-            with atomic("the interrupt's handler runs"):
-                self.mine()
-                self.instrumentable(IRQ)
-                self.handled = True
-            with atomic("the entry point's body: instrumentation_end()"):
-                self.mine()
-                event("end", context=IRQ)
+            if self.drop_begin:
+                with atomic("irqentry_enter() runs instrumentable code"):
+                    self.instrumentable(IRQ)
+            self.instrumented_range("irqentry_enter()")
+            self.instrumented_range("the handler")
             with atomic("__ct_user_enter(): RCU no longer watches"):
-                self.mine()
                 self.watching = False
-                self.handled = False
 
-    @process(lane="NMI")
+    @interrupt(into="irqentry", budget="nmis", lane="NMI")
     def nmi(self) -> None:
-        while True:
-            with atomic("an NMI comes"):
-                wait(self.came < self.nmis)
-                self.came += 1
-                self.in_nmi = True
-                self.was_watching = self.watching
-                event("enter", context=NMI)
-            if not self.nmi_untold:
-                with atomic("ct_nmi_enter(): RCU watches from here"):
-                    self.watching = True
-            with atomic("irqentry_nmi_enter(): instrumentation_begin()"):
-                event("begin", context=NMI)
-            with atomic("the NMI's handler runs"):
-                self.instrumentable(NMI)
-            with atomic("irqentry_nmi_exit(): instrumentation_end()"):
-                event("end", context=NMI)
-            with atomic("ct_nmi_exit(), and back to what was interrupted"):
-                self.watching = self.was_watching
-                self.was_watching = False
-                self.in_nmi = False
+        with atomic("an NMI comes"):
+            self.was_watching = self.watching
+            self.in_nmi = True
+            event("enter", context=NMI)
+        if not self.nmi_untold:
+            with atomic("ct_nmi_enter(): RCU watches from here"):
+                self.watching = True
+        with atomic("irqentry_nmi_enter(): instrumentation_begin()"):
+            event("begin", context=NMI)
+        with atomic("the NMI's handler runs"):
+            self.instrumentable(NMI)
+        with atomic("irqentry_nmi_exit(): instrumentation_end()"):
+            event("end", context=NMI)
+        with atomic("ct_nmi_exit(), and back to what was interrupted"):
+            self.watching = self.was_watching
+            self.was_watching = False
+            self.in_nmi = False
 
     @never(
         "no-blind-instrumentation",
@@ -157,7 +128,3 @@ class IrqEntry(Model):
     @sometimes("scene-nmi-in-entry", "an NMI comes after the interrupt and before RCU is told")
     def nmi_in_entry(self) -> bool:
         return self.in_nmi and self.entering
-
-    @sometimes("scene-handler", "the interrupt's handler runs")
-    def handler(self) -> bool:
-        return self.handled
