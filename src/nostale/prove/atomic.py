@@ -52,16 +52,18 @@ class Strand:
         ops: what it does so far.
         chosen: the values taken at each choice, in order, to tell strands apart.
         value: what the body returns.
+        returned: whether it has returned; nothing after that is run.
     """
 
     names: dict[str, Any]
     ops: list[Op] = field(default_factory=list)
     chosen: tuple[object, ...] = ()
     value: object = None
+    returned: bool = False
 
     def copy(self) -> Strand:
         """Return an independent copy."""
-        return Strand(dict(self.names), list(self.ops), self.chosen, self.value)
+        return Strand(dict(self.names), list(self.ops), self.chosen, self.value, self.returned)
 
 
 def strands(body: Sequence[ast.stmt], scope: Scope, world: World) -> list[Strand]:
@@ -76,7 +78,9 @@ class _Body:
 
     def run(self, body: Sequence[ast.stmt], live: list[Strand]) -> list[Strand]:
         for statement in body:
-            live = [after for strand in live for after in self.one(statement, strand)]
+            live = [
+                after for strand in live for after in ([strand] if strand.returned else self.one(statement, strand))
+            ]
         return live
 
     def one(self, node: ast.stmt, strand: Strand) -> list[Strand]:
@@ -102,13 +106,13 @@ class _Body:
                 live = [strand]
                 for item in known_sequence(sequence, scope, self.world):
                     for one in live:
-                        one.names.update(bound(target, item, scope))
+                        # What a row holds is read when its turn comes.
+                        one.names.update(bound(target, self.kept(item, one), scope))
                     live = self.run(body, live)
                 return live
-            case ast.Return(value=None):
-                return [strand]
-            case ast.Return(value=ast.expr() as value):
-                strand.value = evaluate(value, scope, self.world)
+            case ast.Return():
+                strand.value = evaluate(node.value, scope, self.world) if node.value else None
+                strand.returned = True
                 return [strand]
             case ast.With():
                 # An atomic block inside a step that is atomic already changes nothing.
@@ -138,15 +142,17 @@ class _Body:
             {name: self.kept(v, strand) for name, v in named.items()},
             scope,
         )
-        inside = replace(strand.copy(), names=inner.names, value=None)
+        inside = replace(strand.copy(), names=inner.names, value=None, returned=False)
         after = _Body(inner.source, self.world).run(statements(inner.source), [inside])
         values = [one.value for one in after]
         for one in after:
-            one.names, one.value = dict(strand.names), None
+            one.names, one.value, one.returned = dict(strand.names), None, False
         return after, values
 
     def kept(self, value: object, strand: Strand) -> object:
         """Fix a value that is read now, so that later writes of what it was read from do not change it."""
+        if isinstance(value, tuple):
+            return tuple(self.kept(item, strand) for item in value)
         if not is_dynamic(value) or isinstance(value, Const):
             return value
         temp = self.world.new_temp(*interval(value, self.world.slots))
@@ -185,11 +191,11 @@ class _Body:
             for part in ast.walk(statement):
                 if isinstance(part, ast.Return):
                     raise self.source.refuse(part, "return at the end only, where a branch is known only at run time")
-                if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+                for name in assigned(part):
                     raise self.source.refuse(
                         node,
-                        f"{part.id!r} is assigned in a branch that is known only at run "
-                        "time; write `name = a if condition else b`",
+                        f"{name!r} is assigned in a branch that is known only at run time; write "
+                        "`name = a if condition else b`",
                     )
         then = self.run(node.body, [replace(strand.copy(), ops=[])])
         other = self.run(node.orelse, [replace(strand.copy(), ops=[])])
@@ -307,3 +313,13 @@ def _moved(
         )
         ops = (If(Binary("==", state, Const(index)), (effect,), ops),)
     return ops
+
+
+def assigned(node: ast.AST) -> list[str]:
+    """Return the names that a statement assigns; those of loops are their own."""
+    targets: list[ast.expr] = []
+    if isinstance(node, ast.Assign):
+        targets = node.targets
+    elif isinstance(node, ast.AugAssign | ast.AnnAssign):
+        targets = [node.target]
+    return [target.id for target in targets if isinstance(target, ast.Name)]

@@ -264,21 +264,53 @@ def _subscript(node: ast.Subscript, scope: Scope, world: World) -> object:
 
 
 def _logic(node: ast.BoolOp, scope: Scope, world: World) -> object:
+    """`and` and `or` give one of their operands, as in Python; where all are 0 or 1 that is the truth value."""
     is_and = isinstance(node.op, ast.And)
-    terms: list[Expr] = []
-    for part in node.values:
+    terms: list[object] = []
+    for number, part in enumerate(node.values, 1):
         value = evaluate(part, scope, world)
         if is_dynamic(value):
             terms.append(value)
-        elif bool(value) is not is_and:
-            return not is_and if not terms else _joined(is_and, [*terms, Const(int(not is_and))])
-    return _joined(is_and, terms)
+            continue
+        decides = bool(value) is not is_and
+        if decides or number == len(node.values):
+            terms.append(value)
+        if decides:
+            break
+    if len(terms) == 1:
+        return terms[0]
+    made = as_expr(terms[-1], scope.source, node)
+    for term in reversed(terms[:-1]):
+        left = as_expr(term, scope.source, node)
+        if _is_truth(left, world) and _is_truth(made, world):
+            made = Binary("and" if is_and else "or", left, made)
+        else:
+            made = Choose(left, made, left) if is_and else Choose(left, left, made)
+    return made
+
+
+def _is_truth(expr: Expr, world: World) -> bool:
+    low, high = interval(expr, world.slots)
+    return low >= 0 and high <= 1
 
 
 def _joined(is_and: bool, terms: list[Expr]) -> object:
+    """Join conditions that are 0 or 1."""
     if not terms:
         return is_and
     return reduce(lambda left, right: Binary("and" if is_and else "or", left, right), terms)
+
+
+def truth(value: object, world: World) -> object:
+    """Return whether a value is true, as 0 or 1 where it is known only at run time."""
+    if not is_dynamic(value):
+        return bool(value)
+    return value if _is_truth(value, world) else Binary("!=", value, Const(0))
+
+
+def is_read(value: object) -> bool:
+    """Whether a value is, or holds, something that is known only at run time."""
+    return is_dynamic(value) or (isinstance(value, tuple | list) and any(is_read(item) for item in value))
 
 
 def _unary(node: ast.UnaryOp, scope: Scope, world: World) -> object:
@@ -388,7 +420,8 @@ def call(node: ast.Call, scope: Scope, world: World) -> object:
         known = [bool(value) for value in values if not is_dynamic(value)]
         if (function is any) in known:
             return function is any
-        return _joined(function is all, [value for value in values if is_dynamic(value)])
+        unknown = [truth(value, world) for value in values if is_dynamic(value)]
+        return _joined(function is all, [value for value in unknown if is_dynamic(value)])
     positional, named = arguments(node, scope, world)
     if function is sum and any(is_dynamic(item) for item in positional[0]):
         terms: list[Expr] = [as_expr(item, scope.source, node) for item in positional[0]]
@@ -398,7 +431,7 @@ def call(node: ast.Call, scope: Scope, world: World) -> object:
     if function in _PLAIN or isinstance(function, type):
         if any(is_dynamic(value) for value in (*positional, *named.values())):
             if function in (int, bool) and len(positional) == 1:
-                return positional[0]
+                return positional[0] if function is int else truth(positional[0], world)
             raise scope.source.refuse(node, "it can be applied only to what is known when the model is compiled")
         return function(*positional, **named)
     return _helper(node, function, positional, named, scope, world)
@@ -459,5 +492,7 @@ def entered(node: ast.Call, function: object, positional: list[Any], named: dict
 def outside(site: Site, what: str, low: int, high: int) -> BadInput:
     """Return the error for a value that left its range while exploring."""
     return BadInput(
-        str(site), f"{what} left its range [{low}, {high}]", remedy="widen it in build(), or guard the step"
+        str(site),
+        f"{what} left its range [{low}, {high}]",
+        remedy="widen it, or guard the step; a local that grows is made in build() with upto()",
     )

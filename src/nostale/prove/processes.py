@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from nostale.prove import language
-from nostale.prove.atomic import Strand, strands
+from nostale.prove.atomic import Strand, assigned, strands
 from nostale.prove.expressions import (
     CHAIN,
     Scope,
@@ -18,6 +18,7 @@ from nostale.prove.expressions import (
     entered,
     evaluate,
     is_dynamic,
+    is_read,
     known_sequence,
 )
 from nostale.prove.ir import (
@@ -69,11 +70,22 @@ class Flow:
         if start in self.boundaries:
             self.boundaries = self.boundaries - {start} | {end}
 
+    def drop_unreached(self) -> None:
+        """Forget steps that start where nothing leads to, such as those after a return."""
+        reached, waiting = {0}, [0]
+        while waiting:
+            at = waiting.pop()
+            following = {edge.end for edge in self.edges if edge.start == at} - reached
+            reached |= following
+            waiting += following
+        self.edges = [edge for edge in self.edges if edge.start in reached]
+
 
 def flow(scope: Scope, world: World, name: str) -> Flow:
     """Compile a process."""
     maker = _Process(world, name)
-    end = maker.block(statements(scope.source), scope, 0)
+    end = maker.function(statements(scope.source), scope, 0)
+    maker.made.drop_unreached()
     reached = {0} | {edge.end for edge in maker.made.edges}
     maker.made.end = end if end in reached else None
     return maker.made
@@ -84,6 +96,7 @@ class _Process:
     world: World
     name: str
     made: Flow = field(default_factory=Flow)
+    exits: list[int] = field(default_factory=list)
     locals: dict[tuple[int, str], int] = field(default_factory=dict)
 
     def location(self) -> int:
@@ -106,8 +119,10 @@ class _Process:
     def one(self, node: ast.stmt, scope: Scope, at: int) -> int:
         source = scope.source
         match node:
-            case ast.Pass() | ast.Expr(ast.Constant()) | ast.Return(value=None):
+            case ast.Pass() | ast.Expr(ast.Constant()):
                 return at
+            case ast.Return(value=None):
+                return self.returns(node, scope, at)
             case ast.With(items=[ast.withitem(context_expr=ast.Call() as call)]):
                 return self.atomic(node, call, scope, at)
             case ast.If():
@@ -126,6 +141,8 @@ class _Process:
                 return self.loop(node, scope, at)
             case ast.For(target=target, iter=sequence, body=body, orelse=[]):
                 for item in known_sequence(sequence, scope, self.world):
+                    if is_read(item):
+                        raise source.refuse(node, "a loop of several steps goes over numbers: `for i in range(n)`")
                     at = self.block(body, Scope(source, {**scope.names, **bound(target, item, scope)}), at)
                 return at
             case ast.Expr(ast.Call() as call):
@@ -143,6 +160,23 @@ class _Process:
         raise source.refuse(
             node, "a process is made of assignments, if, while, for over a range, wait, atomic and helpers"
         )
+
+    def returns(self, node: ast.Return, scope: Scope, at: int) -> int:
+        """Go to the end of the function; what is written after it is not reached from here."""
+        if scope.source.tree.body[-1] is node:
+            return at
+        self.edge(at, self.exits[-1], [], "returns", node, scope)
+        return self.location()
+
+    def function(self, body: Sequence[ast.stmt], scope: Scope, at: int) -> int:
+        """Compile a function's body, with one location that every way out of it comes to."""
+        self.exits.append(self.location())
+        end, exit_ = self.block(body, scope, at), self.exits.pop()
+        returned = any(edge.end == exit_ for edge in self.made.edges)
+        if not returned:
+            return end
+        self.made.merge(end, exit_)
+        return exit_
 
     def loop(self, node: ast.While, scope: Scope, at: int) -> int:
         condition = evaluate(node.test, scope, self.world)
@@ -184,7 +218,7 @@ class _Process:
 
     def keep_locals(self, strand: Strand, scope: Scope, node: ast.stmt) -> None:
         """Make locals that outlive their step part of the state; what is known now stays known."""
-        varying, wanted = _varying(scope.source.tree), _read_outside(scope.source.tree, node)
+        varying, wanted = _varying(scope.source.tree), _wanted(scope.source.tree, node)
         for name, value in strand.names.items():
             if name not in wanted:
                 continue
@@ -192,6 +226,11 @@ class _Process:
                 continue
             if isinstance(value, Load) and value == scope.names.get(name):
                 continue
+            if isinstance(value, tuple) and is_read(value):
+                raise scope.source.refuse(
+                    node,
+                    f"{name!r} holds what was read and is wanted after its step; keep the parts in names of their own",
+                )
             if not is_dynamic(value) and name not in varying and not strand.chosen:
                 scope.names[name] = value
                 continue
@@ -221,7 +260,7 @@ class _Process:
                     "model is compiled; call it inside `with atomic():`, or pass an index",
                 )
         inner = entered(node, function, positional, named, scope)
-        return self.block(statements(inner.source), inner, at)
+        return self.function(statements(inner.source), inner, at)
 
     def one_access(self, slots: Iterable[int], node: ast.AST, scope: Scope) -> None:
         own = f"{self.name}."
@@ -237,34 +276,51 @@ class _Process:
 
 def _varying(tree: ast.FunctionDef) -> set[str]:
     """Return the names that do not keep one value: assigned twice, or in a `while`."""
-    found: list[str] = [name for node in ast.walk(tree) for name in _assigned(node)]
+    found: list[str] = [name for node in ast.walk(tree) for name in assigned(node)]
     looped = {
         name
         for loop in ast.walk(tree)
         if isinstance(loop, ast.While)
         for node in ast.walk(loop)
-        for name in _assigned(node)
+        for name in assigned(node)
     }
     return looped | {name for name in found if found.count(name) > 1}
 
 
-def _read_outside(tree: ast.FunctionDef, node: ast.stmt) -> set[str]:
-    """Return the names that are read in the function but outside `node`: only those need to be kept."""
+def _wanted(tree: ast.FunctionDef, node: ast.stmt) -> set[str]:
+    """Return the names that must outlive `node`: read outside it, or in it before it assigns them."""
     inside = set(map(id, ast.walk(node)))
-    return {
-        part.id
-        for part in ast.walk(tree)
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load) and id(part) not in inside
-    }
+    outside = {name for part in ast.walk(tree) if id(part) not in inside for name in _read(part)}
+    return outside | _exposed([node], set())
 
 
-def _assigned(node: ast.AST) -> list[str]:
-    targets = (
-        node.targets
-        if isinstance(node, ast.Assign)
-        else ([node.target] if isinstance(node, ast.AugAssign | ast.AnnAssign) else [])
-    )
-    return [target.id for target in targets if isinstance(target, ast.Name)]
+def _exposed(body: Sequence[ast.stmt], given: set[str]) -> set[str]:
+    """Return the names that may be read before these statements have assigned them."""
+    found: set[str] = set()
+    for statement in body:
+        blocks = [getattr(statement, name, []) for name in ("body", "orelse")]
+        if any(blocks):
+            heads = [part for name in ("test", "iter", "items") for part in _listed(getattr(statement, name, None))]
+            found |= {name for head in heads for part in ast.walk(head) for name in _read(part)} - given
+            for block in blocks:
+                found |= _exposed(block, set(given))
+        if not any(blocks) or isinstance(statement, ast.With):
+            if not any(blocks):
+                found |= {name for part in ast.walk(statement) for name in _read(part)} - given
+            given |= {name for part in ast.walk(statement) for name in assigned(part)}
+    return found
+
+
+def _listed(part: object) -> list[ast.AST]:
+    if isinstance(part, list):
+        return part
+    return [part] if isinstance(part, ast.AST) else []
+
+
+def _read(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        return [node.id]
+    return assigned(node) if isinstance(node, ast.AugAssign) else []
 
 
 def _is_wait(node: ast.stmt) -> bool:
