@@ -141,7 +141,19 @@ class RowInLoop(Base):
     def run(self) -> None:
         with atomic():
             for value in self.row:
-                self.row[0]
+                self.row[0] = 9
+                self.c += value
+
+
+class TupleOfReads(Base):
+    """A tuple is read when it is made."""
+
+    @process(lane="p")
+    def run(self) -> None:
+        with atomic():
+            old = (self.a, self.b)
+            self.a = 9
+            self.c = old[0]
 
 
 class StepsReturnEarly(Base):

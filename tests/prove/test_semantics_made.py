@@ -42,6 +42,11 @@ class Steps:
         self.b = self.clip(after)
         return self.clip(before - x)
 
+    def known(self, k):
+        if k > 1:
+            return self.a
+        return self.clip(k - self.b)
+
     def nudge(self, x):
         if x > 2:
             self.c = self.clip(self.c + x)
@@ -72,7 +77,8 @@ class Where:
         atomic: whether one step is all of it.
         branch: whether a branch of a step is, where locals are not assigned.
         whiles: how many `while` are around.
-        fresh: a counter for loop variables, unique in a function.
+        depth: how many more may nest.
+        carried: locals that a `while` carries from one turn to the next; what they hold has known bounds.
     """
 
     shared: tuple[str, ...]
@@ -82,6 +88,7 @@ class Where:
     branch: bool = False
     whiles: int = 0
     depth: int = 2
+    carried: tuple[str, ...] = ()
 
 
 CELLS = ("self.a", "self.b", "self.c", "self.row[0]", "self.row[1]", "self.row[2]")
@@ -94,7 +101,9 @@ def pick(draw, *choices):
 
 
 def number(draw, at: Where, depth: int = 2) -> str:
-    kinds = ["leaf"] + (["two", "minus", "either", "helper", "truth", "many", "lazy"] if depth else [])
+    kinds = ["leaf"] + (
+        ["two", "minus", "either", "helper", "truth", "operand", "bool", "many", "lazy"] if depth else []
+    )
     match pick(draw, *kinds):
         case "two":
             return f"({number(draw, at, depth - 1)} {pick(draw, '+', '-', '*')} {number(draw, at, depth - 1)})"
@@ -109,9 +118,12 @@ def number(draw, at: Where, depth: int = 2) -> str:
             return f"self.pick({number(draw, at, 0)}, {number(draw, at, depth - 1)})"
         case "truth":
             return f"({comparison(draw, at, depth - 1)})"
+        case "operand":
+            return f"({number(draw, at, 0)} {pick(draw, 'and', 'or')} {number(draw, at, depth - 1)})"
+        case "bool":
+            return f"{pick(draw, 'bool', 'int')}({number(draw, at, depth - 1)})"
         case "many" if at.atomic:
-            over_row = [] if at.branch else ["sum(self.row[z] for z in range(3))"]
-            return pick(draw, f"sum(({number(draw, at, 0)}, self.a, 1))", *over_row)
+            return pick(draw, f"sum(({number(draw, at, 0)}, self.a, 1))", "sum(self.row[z] for z in range(3))")
         case "lazy" if at.atomic:
             # The index would be outside where the condition is false: only what is taken is evaluated.
             return pick(
@@ -134,8 +146,7 @@ def comparison(draw, at: Where, depth: int = 1) -> str:
             return f"{number(draw, at, 0)} {pick(draw, 'in', 'not in')} (1, {number(draw, at, 0)}, -2)"
         case "any" if at.atomic:
             word = pick(draw, "any", "all")
-            over_row = [] if at.branch else [f"{word}(self.row[z] > z for z in range(3))"]
-            return pick(draw, f"{word}((self.yes, self.a == 0))", *over_row)
+            return pick(draw, f"{word}((self.yes, self.a == 0))", f"{word}(self.row[z] > z for z in range(3))")
     order = pick(draw, "==", "!=", "<", "<=", ">", ">=")
     return f"{number(draw, at, depth)} {order} {number(draw, at, 0)}"
 
@@ -168,10 +179,21 @@ def loop_name(at: Where) -> str:
 
 def in_step(draw, at: Where) -> tuple[list[str], tuple[str, ...]]:
     kinds = ["store", "store", "add", "scale", "index", "flag", "call"]
-    kinds += [] if at.branch else ["local", "local", "more", "result"]
-    kinds += ["if"] if at.depth else []
-    kinds += ["for"] if at.depth and not at.branch else []
+    kinds += [] if at.branch else ["local", "local", "more", "result", "known", "carry", "pair"]
+    kinds += ["if", "for", "over"] if at.depth else []
     match pick(draw, *kinds):
+        case "carry" if at.carried:
+            return carry(draw, at), ()
+        case "pair":
+            name = pick(draw, *CELLS)
+            return [
+                f"pair = ({number(draw, at, 1)}, {name})",
+                f"{name} = self.clip({number(draw, at, 1)})",
+                f"self.b = self.clip(pair[{pick(draw, '0', '1')}])",
+            ], ()
+        case "over":
+            under = replace(at, depth=at.depth - 1, locals=(*at.locals, "value"))
+            return ["for value in self.row:", *inner(block(draw, under, 2))], ()
         case "add":
             target = pick(draw, *CELLS, *INDEXED)
             word, value = pick(draw, "+=", "-="), pick(draw, "1", "2", "self.i")
@@ -191,6 +213,9 @@ def in_step(draw, at: Where) -> tuple[list[str], tuple[str, ...]]:
         case "more" if set(at.locals) & set(at.assigns):
             name = pick(draw, *sorted(set(at.locals) & set(at.assigns)))
             return [f"{name} -= {number(draw, at, 0)}", f"self.c = self.clip({name})"], ()
+        case "known":
+            name = pick(draw, *at.assigns)
+            return [f"{name} = self.known({pick(draw, '0', '2')})", f"{name} = self.clip({name})"], (name,)
         case "result":
             name = pick(draw, *at.assigns)
             return [f"{name} = self.bump({number(draw, at, 1)})"], (name,)
@@ -211,7 +236,7 @@ def in_step(draw, at: Where) -> tuple[list[str], tuple[str, ...]]:
 
 def in_process(draw, at: Where) -> tuple[list[str], tuple[str, ...]]:
     one = replace(at, shared=(pick(draw, *READ),))
-    kinds = ["atomic", "atomic", "atomic", "store", "local", "local", "steps", "again"]
+    kinds = ["atomic", "atomic", "atomic", "store", "local", "local", "steps", "again", "carry"]
     kinds += ["if", "for", "while"] if at.depth else []
     match pick(draw, *kinds):
         case "atomic":
@@ -220,19 +245,21 @@ def in_process(draw, at: Where) -> tuple[list[str], tuple[str, ...]]:
         case "store":
             cell = pick(draw, *CELLS)
             return [f"{cell} = self.clip({number(draw, replace(one, shared=(cell,)))})"], ()
+        case "carry" if at.carried:
+            return carry(draw, one), ()
         case "again" if set(at.locals) & set(at.assigns):
             name = pick(draw, *sorted(set(at.locals) & set(at.assigns)))
             return [f"{name} = self.clip({name} {pick(draw, '+', '-', '*')} {number(draw, one, 1)})"], ()
         case "if":
             under = replace(at, depth=at.depth - 1)
             lines = [f"if {truth(draw, one)}:", *inner(block(draw, under, 2))]
+            lines += ["    return"] if pick(draw, *"nnnny") == "y" else []
             if draw(st.booleans()):
                 lines += ["else:", *inner(block(draw, under, 2))]
             return lines, ()
         case "for":
             name = loop_name(at)
-            turn = in_turn(at)
-            under = replace(turn, locals=(*turn.locals, name))
+            under = replace(at, depth=at.depth - 1, locals=(*at.locals, name))
             return [f"for {name} in range({pick(draw, '2', '3')}):", *inner(block(draw, under, 2))], ()
         case "while":
             turns = f"self.turns[{at.whiles}]"
@@ -246,9 +273,18 @@ def in_process(draw, at: Where) -> tuple[list[str], tuple[str, ...]]:
 
 
 def in_turn(at: Where) -> Where:
-    """Inside a loop: its own locals, so that none is carried from one turn to the next (see semantics.Carried)."""
+    """Inside a `while`: locals of a turn, and what is carried from one to the next (see semantics.Growing)."""
     own = tuple(f"{name}{at.depth}" for name in ("p", "q"))
-    return replace(at, depth=at.depth - 1, assigns=own)
+    known = tuple(name for name in at.locals if not name.startswith("k"))
+    return replace(at, depth=at.depth - 1, assigns=own, carried=known)
+
+
+def carry(draw, at: Where) -> list[str]:
+    """A local that the next turn sees: its value is one of few."""
+    name = pick(draw, *at.carried)
+    if draw(st.booleans()):
+        return [f"{name} = {pick(draw, '-2', '0', '3')} if {truth(draw, at)} else {pick(draw, '1', '4')}"]
+    return [f"{name} = {comparison(draw, at)}"]
 
 
 @st.composite
