@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.peers import ROOT, ROUNDS, Row, Spent, in_turn, median, need, report, run, shared, together
+from bench._peers import ROOT, ROUNDS, Row, Spent, in_turn, median, need, report, run, shared, together
 
 from nostale.cli.models import find_model
 from nostale.outside.cc import find_compiler

@@ -53,5 +53,6 @@ def test_nothing_names_this_machine():
 
 
 def test_the_guides_model_is_the_example_file():
-    (shown,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/guide.md").read_text(), re.S)
-    assert (ROOT / "docs/examples/flags.py").read_text().endswith(shown)
+    page = (ROOT / "docs/guide/model.md").read_text()
+    shown = "\n\n".join(block.rstrip() for block in re.findall(r"```python\n(.*?)```", page, re.S))
+    assert (ROOT / "docs/examples/deferred_sync.py").read_text() == f"{shown}\n"
