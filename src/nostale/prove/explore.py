@@ -60,7 +60,8 @@ def explore(
     """
     bounds = Bounds(max_states, seconds, memory_bytes or available_bytes() * 2 // 3)
     text = generate(system)
-    key = key_of("explored", __version__, text, str(max_states))
+    names = [slot.name for slot in system.slots]  # told of a search that stopped
+    key = key_of("explored", __version__, text, str(max_states), *names)
     if cache and (kept := cache.recall(key)):
         return _read(kept), How("cache")
     if compiler:
