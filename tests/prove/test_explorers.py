@@ -4,9 +4,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nostale.contract import BadInput
-from nostale.prove import Means, compile_model, interpreter, prove
-from nostale.prove.explore import explore
+from nostale.prove import Means, compile_model, prove, reference
+from nostale.prove.exploration import Bounds
 from nostale.prove.ir import (
     Assume,
     Binary,
@@ -18,7 +17,6 @@ from nostale.prove.ir import (
     LoadAt,
     Predicate,
     Rule,
-    Site,
     Slot,
     Store,
     StoreAt,
@@ -29,25 +27,24 @@ from nostale.prove.ir import (
 )
 from nostale.systems.codegen.model import TextPoke
 from nostale.systems.entry.model import IrqEntry
+from tests.prove.made import SITE, by_c, comparable, refusal_or, symmetric_systems
 from tests.prove.small import Counter, Dekkerless
 
 MODELS = [
     (model, variant) for model in (TextPoke, IrqEntry, Dekkerless, Counter) for variant in ("", *model.variants())
 ]
-SITE = Site("made", 1)
-
-
-def both(system, compiler, most=100_000):
-    native = explore(system, compiler=compiler, cache=None, max_states=most, tick=lambda *_: None)[0]
-    return native, interpreter.explore(system, most)
 
 
 @pytest.mark.parametrize(("model", "variant"), MODELS, ids=lambda x: getattr(x, "__name__", x or "whole"))
 def test_both_explorers_agree_on_the_repositorys_models(model, variant, compiler):
     system = compile_model(model({}, variant)).system
-    native, reference = both(system, compiler)
-    assert native.search == reference.search and native.found == reference.found
+    slow = reference.explore(system)
+    assert by_c(system, compiler) == slow
+    for threads in (2, 4):
+        assert comparable(by_c(system, compiler, threads), system) == comparable(slow, system)
 
+
+LANES = st.sampled_from(["left", "right", "third"])
 
 # Made systems: up to four small variables, rules of every kind of operation, values that may leave their range.
 SLOTS = st.lists(st.tuples(st.integers(-2, 1), st.integers(0, 3)), min_size=2, max_size=4).map(
@@ -87,24 +84,30 @@ def systems(draw) -> System:
         low, high = slots[0].low, slots[0].high
         body = (Let(1, Load(0)), *draw(st.lists(ops(n), min_size=1, max_size=3)), Store(0, Temp(1, low, high), SITE))
         body = draw(st.sampled_from([body, body[:-1]]))
-        rules.append(Rule(f"r{number}", "lane", "step", SITE, body))
+        rules.append(Rule(f"r{number}", draw(LANES), "step", SITE, body))
     never, sometimes, ended = (draw(exprs(n, indexed=False)) for _ in range(3))
     predicates = (Predicate(1, "never", never), Predicate(2, "sometimes", sometimes))
     return System("made", slots, tuple(rules), predicates, 4, ended)
 
 
+def agree(system, compiler, most=None):
+    slow = refusal_or(lambda: reference.explore(system, Bounds(most)))
+    assert refusal_or(lambda: by_c(system, compiler, 1, most)) == slow
+    for threads in (2, 4):
+        fast = refusal_or(lambda n=threads: by_c(system, compiler, n, most))
+        assert comparable(fast, system) == comparable(slow, system)
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(systems())
-def test_both_explorers_agree_on_made_systems(compiler, system):
-    try:
-        reference = interpreter.explore(system, 2000)
-    except BadInput as refused:
-        with pytest.raises(BadInput) as caught:
-            explore(system, compiler=compiler, cache=None, max_states=2000, tick=lambda *_: None)
-        assert str(caught.value) == str(refused)
-        return
-    native = explore(system, compiler=compiler, cache=None, max_states=2000, tick=lambda *_: None)[0]
-    assert native.search == reference.search and native.found == reference.found
+@given(systems(), st.sampled_from([None, 5, 40]))
+def test_both_explorers_agree_on_made_systems(compiler, system, most):
+    agree(system, compiler, most)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(symmetric_systems(), st.sampled_from([None, 40]))
+def test_both_explorers_agree_on_made_symmetric_systems(compiler, system, most):
+    agree(system, compiler, most)
 
 
 def test_a_bound_that_is_reached_is_unknown_and_says_so(compiler):
@@ -113,7 +116,9 @@ def test_a_bound_that_is_reached_is_unknown_and_says_so(compiler):
         verdicts = {result.id: result.verdict for result in answer.results}
         assert not answer.search.complete and answer.verdict == "unknown"
         assert verdicts["codegen.no-torn-instruction"].missing == (
-            "the states beyond the first 20: the search reached its limit",
+            "the states beyond the 14 within 3 steps: the next step leads to more than --max-states",
+            "6 of them were still to be expanded; most varied among those: cpu.at[0] (2 values), "
+            "cpu.at[1] (2 values), text.now (2 values), text.memory[0] (2 values), text.byte[0][1] (2 values)",
         )
 
 

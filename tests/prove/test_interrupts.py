@@ -145,7 +145,7 @@ class PerCpu(Model):
 
     @sometimes("other", "one is interrupted while the other is not")
     def one_only(self) -> bool:
-        return self.stopped[0] and not self.stopped[1]
+        return self.stopped[0] != self.stopped[1]
 
 
 def test_an_interrupt_stops_its_own_cpu_only():

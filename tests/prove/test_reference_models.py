@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nostale.prove import interpreter
+from nostale.prove import reference
+from nostale.prove.exploration import Bounds
 from nostale.prove.explore import explore
 from nostale.prove.ir import Assume, Binary, Const, Expr, Load, Predicate, Rule, Site, Slot, Store, System, Unary
 
@@ -86,7 +87,7 @@ def test_the_interpreter_gives_the_same_counts_on_small_ones(shared, compiler):
     for builder, size in (("textpoke", 2), ("filterlock", 3), ("phil", 4)):
         made = system(getattr(guarded(shared), builder)(size))
         native = explore(made, compiler=compiler, cache=None, max_states=None, tick=lambda *_: None)[0]
-        assert native == interpreter.explore(made, 1_000_000)
+        assert native == reference.explore(made, Bounds(1_000_000))
 
 
 @pytest.mark.shared

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from nostale.cli.models import EVERY_VARIANT, find_model
 from nostale.contract import Answer, BadInput
 from nostale.outside.cache import Cache
 from nostale.outside.cc import find_compiler
-from nostale.prove import Means, Model, ablate
+from nostale.prove import Means, Model, Progress, ablate
 from nostale.prove import prove as prove_model
 
 
@@ -56,13 +57,12 @@ def prove(
 def run(model: Model, target: str, means: Means) -> Answer:
     """Prove one model, with progress."""
     with progress(f"proving {target}") as tell:
-        told = Means(
-            means.compiler,
-            means.cache,
-            means.max_states,
-            lambda states, waiting: tell(f"{states:,} states, {waiting:,} waiting"),
-        )
-        return prove_model(model, target, told)
+        return prove_model(model, target, replace(means, tick=lambda now: tell(_told(now))))
+
+
+def _told(now: Progress) -> str:
+    held = f"{now.size_bytes / 1e6:,.0f} MB"
+    return f"{now.states:,} states, {now.waiting:,} waiting, {now.per_second:,.0f} states/s, {held}"
 
 
 def _ablated(model: Model, target: str, means: Means) -> Answer:

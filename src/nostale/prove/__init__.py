@@ -1,6 +1,7 @@
 """Every interleaving: models in Python, a reference interpreter and a generated explorer, and what they prove."""
 
 from nostale.prove.ablate import ablate
+from nostale.prove.exploration import Crew, Progress
 from nostale.prove.frontend import Compiled, compile_model
 from nostale.prove.language import (
     Bind,
@@ -32,8 +33,10 @@ __all__ = [
     "Bind",
     "Compiled",
     "Component",
+    "Crew",
     "Means",
     "Model",
+    "Progress",
     "ablate",
     "always",
     "array",

@@ -1,4 +1,4 @@
-"""Write a system as C: packed states, and a function that gives every successor of one. The search is explorer.c."""
+"""Write a system as C: packed states, and a function that gives every successor of one. The search is explorer/*.c."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 
+from nostale.contract import BadInput
 from nostale.prove.ir import (
     Assume,
     Binary,
@@ -19,7 +20,6 @@ from nostale.prove.ir import (
     Note,
     Op,
     Rule,
-    Slot,
     Store,
     StoreAt,
     System,
@@ -29,111 +29,169 @@ from nostale.prove.ir import (
     interval,
     writes,
 )
+from nostale.prove.layout import Field, Layout, layout
+from nostale.prove.symmetry import moves, refuse_bad_shape
+from nostale.prove.symmetrygen import symmetry_in_c
 
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """Where a slot stands in the packed state: word, shift and width in bits."""
-
-    word: int
-    shift: int
-    bits: int
-
-
-def layout(slots: tuple[Slot, ...]) -> tuple[list[Field], int]:
-    """Pack the slots, each inside one word of 64 bits; return their places and the number of words."""
-    fields: list[Field] = []
-    word = used = 0
-    for slot in slots:
-        if used + slot.bits > 64:
-            word, used = word + 1, 0
-        fields.append(Field(word, used, slot.bits))
-        used += slot.bits
-    return fields, word + 1
+# Of properties and of the value that leaves its range, in masks of 64 bits.
+MOST_PROPERTIES = 63
+_PARTS = ("store", "symmetry", "search", "ways", "main")
 
 
 def generate(system: System) -> str:
-    """Return the whole C program that explores the system."""
-    fields, words = layout(system.slots)
-    writer = _Writer(system, fields)
-    lines = [
-        "#include <stdint.h>",
-        f"#define WORDS {words}",
-        f"#define RULES {len(system.rules)}",
-        f"#define PROPERTIES {system.n_properties}",
-        "struct state { uint64_t w[WORDS]; };",
-        "struct successors { uint32_t n, error; struct state state[RULES]; uint32_t rule[RULES];"
-        " uint64_t broken[RULES]; };",
-        f"static const struct state INITIAL = {{{{{', '.join(_initial(system, fields, words))}}}}};",
-        "static inline void successors(const struct state *restrict s, struct successors *restrict out)",
-        "{",
-        *writer.unpacked(),
-    ]
-    for number, rule in enumerate(system.rules):
-        lines += writer.rule(number, rule)
-    lines += ["}", "static inline uint64_t look(const struct state *s)", "{", *writer.unpacked(), "uint64_t m = 0;"]
-    lines += [f"if ({writer.expr(p.condition)}) m |= 1ull << {p.number};" for p in system.predicates]
-    lines += ["return m;", "}", "static inline int ended(const struct state *s)", "{", *writer.unpacked()]
-    lines += [f"return {writer.expr(system.ended)};", "}", ""]
-    return "\n".join(lines) + files("nostale.prove").joinpath("explorer.c").read_text()
+    """Return the whole C program that explores the system.
+
+    Raises:
+        BadInput: it asks more than the explorer can hold apart.
+    """
+    if system.n_properties > MOST_PROPERTIES:
+        raise BadInput(
+            f"model {system.name}",
+            f"asks {system.n_properties} properties, the explorer holds {MOST_PROPERTIES} apart",
+            remedy="make two models of it",
+        )
+    refuse_bad_shape(system)
+    writer = _Writer(system, layout(system))
+    return "\n".join(
+        [*_sizes(system, writer.layout), _part("state"), *writer.tables(), *writer.functions()]
+        + [_part(name) for name in _PARTS]
+    )
 
 
-def _initial(system: System, fields: list[Field], words: int) -> Iterator[str]:
-    packed = [0] * words
-    for slot, field in zip(system.slots, fields):
-        packed[field.word] |= (slot.first - slot.low) << field.shift
-    return (f"{word:#x}ull" for word in packed)
+def _part(name: str) -> str:
+    return files("nostale.prove").joinpath("explorer", f"{name}.c").read_text()
+
+
+def _sizes(system: System, packed: Layout) -> list[str]:
+    scenes = sum(1 << p.number for p in system.predicates if p.kind == "sometimes")
+    sizes = {
+        "WORDS": packed.words,
+        "RULES": max(1, len(system.rules)),
+        "PROPERTIES": system.n_properties,
+        "LANES": max(1, len(_lanes(system))),
+        "SLOTS": len(system.slots),
+        "SCENES": f"{scenes:#x}ull",
+        "MOVES": len(moves(system)),
+    }
+    return [f"#define {name} {value}" for name, value in sizes.items()]
+
+
+def _lanes(system: System) -> list[str]:
+    return list(dict.fromkeys(rule.lane for rule in system.rules))
 
 
 @dataclass(slots=True)
 class _Writer:
     system: System
-    fields: list[Field]
+    layout: Layout
     number: int = 0
     local: frozenset[int] = frozenset()
 
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        return self.layout.fields
+
+    def tables(self) -> list[str]:
+        """The initial state, the lane of each rule, and where each slot stands."""
+        words = [0] * self.layout.words
+        for slot, field in zip(self.system.slots, self.fields):
+            words[field.word] |= (slot.first - slot.low) << field.shift
+        lanes = {lane: number for number, lane in enumerate(_lanes(self.system))}
+        of_rules = ", ".join(str(lanes[rule.lane]) for rule in self.system.rules)
+        of_slots = ", ".join(f"{{{f.word}, {f.shift}, {_mask(f.bits)}}}" for f in self.fields)
+        return [
+            f"static const struct state INITIAL = {{{{{', '.join(f'{word:#x}ull' for word in words)}}}}};",
+            f"static const uint32_t LANE[RULES] = {{{of_rules}}};",
+            f"static const struct field FIELD[SLOTS ? SLOTS : 1] = {{{of_slots}}};",
+        ]
+
+    def functions(self) -> list[str]:
+        lines = ["static void successors(const struct state *restrict s, struct successors *restrict out)", "{"]
+        lines += [*self.unpacked(), "struct candidate *to = &out->candidate[out->n];"]
+        for numbers, slot in grouped(self.system.rules):
+            lines += self.choice(slot, numbers) if slot is not None else self.rule(numbers.start, set())
+        lines += ["out->n = (uint32_t)(to - out->candidate);", "}"]
+        lines += ["static INLINE uint64_t look(const struct state *s)", "{", *self.unpacked(), "uint64_t m = 0;"]
+        lines += [f"if ({self.expr(p.condition)}) m |= 1ull << {p.number};" for p in self.system.predicates]
+        lines += ["return m;", "}", "static INLINE int ended(const struct state *s)", "{", *self.unpacked()]
+        lines += [f"return {self.expr(self.system.ended)};", "}"]
+        return lines + symmetry_in_c(self.system, self.layout, _lanes(self.system))
+
     def unpacked(self) -> list[str]:
         """Read every slot into a variable; the compiler drops those that a function does not use."""
-        lines = ["(void)s;"]
+        lines = [f"const uint64_t w{word} = s->w[{word}]; (void)w{word};" for word in range(self.layout.words)]
         for index, (slot, field) in enumerate(zip(self.system.slots, self.fields)):
-            mask = (1 << field.bits) - 1
             low = f" + {slot.low}" if slot.low else ""
             lines.append(
-                f"const int32_t v{index} = (int32_t)(s->w[{field.word}] >> {field.shift} & {mask:#x}){low};"
+                f"const int32_t v{index} = (int32_t)(w{field.word} >> {field.shift} & {_mask(field.bits)}){low};"
                 f" (void)v{index};"
             )
         return lines
 
-    def rule(self, number: int, rule: Rule) -> list[str]:
-        self.number = number
-        guards = 0
-        while guards < len(rule.body) and isinstance(rule.body[guards], Assume):
-            guards += 1
-        lines = [f"do {{ /* {rule.name.replace('*/', '')} */"]
-        lines += [line for op in rule.body[:guards] for line in self.op(op)]
-        self.local = frozenset(writes(rule.body))
-        lines += [f"int32_t n{slot} = v{slot};" for slot in sorted(self.local)]
-        lines += ["uint64_t broken = 0;"]
-        lines += [f"int32_t t{temp} = 0;" for temp in sorted(set(_temps(rule.body)))]
-        lines += [line for op in rule.body[guards:] for line in self.op(op)]
-        lines.append("struct state *t = &out->state[out->n]; *t = *s;")
-        lines += [self.packed(slot) for slot in sorted(self.local)]
-        lines += [f"out->rule[out->n] = {number}; out->broken[out->n++] = broken;", "} while (0);"]
-        self.local = frozenset()
-        return lines
+    def choice(self, slot: int, numbers: range) -> list[str]:
+        """Rules that each want another value of one slot, such as a program counter: only one value's are looked at."""
+        by_value: dict[int, list[int]] = {}
+        for number in numbers:
+            by_value.setdefault(plain_guards(self.system.rules[number])[0][slot], []).append(number)
+        lines = [f"switch (v{slot}) {{"]
+        for value, those in by_value.items():
+            lines += [f"case {value}:", *(line for number in those for line in self.rule(number, {slot})), "break;"]
+        return [*lines, "default: break;", "}"]
 
-    def packed(self, slot: int) -> str:
-        field, held = self.fields[slot], self.system.slots[slot]
-        mask = ((1 << field.bits) - 1) << field.shift
-        return (
-            f"t->w[{field.word}] = (t->w[{field.word}] & ~{mask:#x}ull)"
-            f" | (uint64_t)(n{slot} - ({held.low})) << {field.shift};"
-        )
+    def rule(self, number: int, known: set[int]) -> list[str]:
+        """One rule; what its guard wants of the slots in `known` is known to be so."""
+        self.number = number
+        rule = self.system.rules[number]
+        plain, others, effects = plain_guards(rule)
+        lines = [f"{{ /* {rule.name.replace('*/', '')} */"]
+        lines += self.masked({slot: value for slot, value in plain.items() if slot not in known})
+        lines += [line for guard in others for line in self.op(Assume(guard))]
+        written = sorted(set(writes(rule.body)))
+        self.local = frozenset(written)
+        lines += [f"int32_t n{slot} = v{slot};" for slot in written]
+        lines += [f"int32_t t{temp} = 0;" for temp in sorted(set(_temps(rule.body)))]
+        breaks = any(_violates(op) for op in effects)
+        lines += ["uint64_t broken = 0;"] if breaks else []
+        lines += [line for op in effects for line in self.op(op)]
+        lines += self.packed(written)
+        lines += [f"to->rule = {number}; to++;"]
+        if breaks:
+            lines += [f"if (broken) out->breaking[out->n_breaking++] = (struct breaking){{broken, {number}}};"]
+        self.local = frozenset()
+        return [*lines, "}", f"after{number}:;"]
+
+    def masked(self, wanted: dict[int, int]) -> list[str]:
+        """Compare several slots of a word with what they should be in one go."""
+        masks: dict[int, tuple[int, int]] = {}
+        for slot, value in wanted.items():
+            field, (mask, want) = self.fields[slot], masks.get(self.fields[slot].word, (0, 0))
+            value -= self.system.slots[slot].low
+            masks[field.word] = mask | ((1 << field.bits) - 1) << field.shift, want | value << field.shift
+        return [
+            f"if ((w{word} & {mask:#x}ull) != {want:#x}ull) goto after{self.number};"
+            for word, (mask, want) in masks.items()
+        ]
+
+    def packed(self, written: list[int]) -> list[str]:
+        """Write the words of the successor, each once."""
+        lines = []
+        for word in range(self.layout.words):
+            parts, kept = [], (1 << 64) - 1
+            for slot in written:
+                field = self.fields[slot]
+                if field.word == word:
+                    kept &= ~(((1 << field.bits) - 1) << field.shift)
+                    low = self.system.slots[slot].low
+                    value = f"(n{slot} - ({low}))" if low else f"n{slot}"
+                    parts.append(f"(uint64_t)(uint32_t){value} << {field.shift}")
+            rest = f"(w{word} & {kept:#x}ull)" if parts else f"w{word}"
+            lines.append(f"to->state.w[{word}] = {' | '.join([rest, *parts])};")
+        return lines
 
     def op(self, op: Op) -> list[str]:
         match op:
             case Assume(condition):
-                return [*self.indices(condition), f"if (!({self.expr(condition)})) break;"]
+                return [*self.indices(condition), f"if (!({self.expr(condition)})) goto after{self.number};"]
             case Let(number, value):
                 return [*self.indices(value), f"t{number} = {self.expr(value)};"]
             case Store(slot, value, _):
@@ -173,7 +231,10 @@ class _Writer:
         return [f"{{ int32_t at = {self.expr(index)}; if (at < 0 || at >= {size}) {self.fail()} }}"]
 
     def fail(self) -> str:
-        return f"{{ out->error = {self.number + 1}; return; }}"
+        return (
+            f"{{ out->breaking[out->n_breaking++] = (struct breaking){{OUT_OF_RANGE, {self.number}}};"
+            f" goto after{self.number}; }}"
+        )
 
     def indices(self, expr: Expr) -> list[str]:
         """Check the indices inside an expression before it is used, those in conditions that guard others apart."""
@@ -202,7 +263,7 @@ class _Writer:
             case Load(slot):
                 return self.slot(slot)
             case LoadAt(base, size, index, _):
-                return self.chain(base, size, self.expr(index))
+                return self.strided(expr) or self.chain(base, size, self.expr(index))
             case Temp(number):
                 return f"t{number}"
             case Unary("not", operand):
@@ -214,6 +275,22 @@ class _Writer:
             case Choose(condition, then, other):
                 return f"({self.expr(condition)} ? {self.expr(then)} : {self.expr(other)})"
 
+    def strided(self, read: LoadAt) -> str | None:
+        """Shift a row's element down, where the row lies evenly in one word and the index cannot leave it."""
+        row, held = self.fields[read.base : read.base + read.size], self.system.slots[read.base]
+        low, high = interval(read.index, self.system.slots)
+        step = row[1].shift - row[0].shift if len(row) > 1 else 0
+        even = all(
+            f.word == row[0].word and f.bits == row[0].bits and f.shift == row[0].shift + k * step
+            for k, f in enumerate(row)
+        )
+        alike = all(slot.low == held.low for slot in self.system.slots[read.base : read.base + read.size])
+        touched = self.local.intersection(range(read.base, read.base + read.size))
+        if low < 0 or high >= read.size or not even or not alike or touched:
+            return None
+        shift = f"({row[0].shift} + ({step}) * ({self.expr(read.index)}))"
+        return f"((int32_t)(w{row[0].word} >> {shift} & {_mask(row[0].bits)}) + ({held.low}))"
+
     def chain(self, base: int, size: int, index: str) -> str:
         """Pick one of a row of variables: rows are short, and the variables live in registers."""
         text = self.slot(base + size - 1)
@@ -223,6 +300,73 @@ class _Writer:
 
     def slot(self, slot: int) -> str:
         return f"n{slot}" if slot in self.local else f"v{slot}"
+
+
+def plain_guards(rule: Rule) -> tuple[dict[int, int], list[Expr], tuple[Op, ...]]:
+    """Split a rule's body: slots that must equal a number, the other guards before any effect, and the rest.
+
+    A guard that may raise an error is not overtaken by one that stands after it.
+    """
+    plain: dict[int, int] = {}
+    others: list[Expr] = []
+    body = rule.body
+    safe = True
+    while body and isinstance(body[0], Assume):
+        for part in _parts(body[0].condition):
+            match part:
+                case Binary("==", Load(slot), Const(value)) if safe and plain.get(slot, value) == value:
+                    plain[slot] = value
+                case _:
+                    others.append(part)
+                    safe = safe and not any(True for _ in _indexed(part))
+        body = body[1:]
+    return plain, others, body
+
+
+def _parts(condition: Expr) -> Iterator[Expr]:
+    if isinstance(condition, Binary) and condition.op == "and":
+        yield from _parts(condition.left)
+        yield from _parts(condition.right)
+    else:
+        yield condition
+
+
+def _indexed(expr: Expr) -> Iterator[LoadAt]:
+    match expr:
+        case LoadAt():
+            yield expr
+        case Unary(_, operand):
+            yield from _indexed(operand)
+        case Binary(_, left, right):
+            yield from _indexed(left)
+            yield from _indexed(right)
+        case Choose(condition, then, other):
+            for part in (condition, then, other):
+                yield from _indexed(part)
+
+
+def grouped(rules: tuple[Rule, ...]) -> Iterator[tuple[range, int | None]]:
+    """Yield runs of rules that all want a number of the same slot, with that slot; None for a rule on its own."""
+    wants = [plain_guards(rule)[0] for rule in rules]
+    at = 0
+    while at < len(rules):
+        best, shared = at + 1, None
+        for slot in wants[at]:
+            end = at
+            while end < len(rules) and slot in wants[end]:
+                end += 1
+            if end - at > 2 and end > best:
+                best, shared = end, slot
+        yield range(at, best), shared
+        at = best
+
+
+def _violates(op: Op) -> bool:
+    return isinstance(op, Violate) or (isinstance(op, If) and any(map(_violates, (*op.then, *op.other))))
+
+
+def _mask(bits: int) -> str:
+    return f"{(1 << bits) - 1:#x}"
 
 
 _C = {"and": "&&", "or": "||"}

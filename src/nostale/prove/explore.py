@@ -1,10 +1,12 @@
-"""Explore a system by the generated C, or by the interpreter where there is no compiler, or from the cache."""
+"""Explore a system by the generated C, or by the reference where there is no compiler, or from the cache."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,15 +14,15 @@ from nostale import __version__
 from nostale.contract import NotHere, Search
 from nostale.outside.cache import Cache, key_of
 from nostale.outside.cc import Compiler, build_text
-from nostale.prove import interpreter
-from nostale.prove.cgen import generate, layout
-from nostale.prove.interpreter import Exploration
+from nostale.prove import interpreter, reference
+from nostale.prove.cgen import generate
+from nostale.prove.exploration import Bounds, Crew, Exploration, Progress, Stopped, Tick, most_varied
 from nostale.prove.ir import System
+from nostale.prove.symmetry import contradicted
 
-FLAGS = ("-O1", "-std=gnu11")
-_TABLE_BYTES = 36  # a parent of 4, and a table of 8-byte entries at a load between a quarter and a half
-
-Tick = Callable[[int, int], None]
+FLAGS = ("-Og", "-std=gnu11", "-pthread")
+_NO_BOUND = (1 << 32) - 1
+_REASONS = {1: "states", 2: "memory", 3: "time"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,58 +33,63 @@ class How:
 
 
 def explore(
-    system: System, *, compiler: Compiler | None, cache: Cache | None, max_states: int | None, tick: Tick
+    system: System,
+    *,
+    compiler: Compiler | None,
+    cache: Cache | None,
+    max_states: int | None = None,
+    seconds: float | None = None,
+    memory_bytes: int | None = None,
+    crew: Crew | None = None,
+    tick: Tick = lambda progress: None,
 ) -> tuple[Exploration, How]:
     """Explore every reachable state.
 
     Args:
         system: what to explore.
-        compiler: None for the interpreter.
+        compiler: None for the reference explorer.
         cache: where earlier explorations of exactly this system are; None to explore in any case.
-        max_states: a bound, or None for what memory allows.
-        tick: called now and then with the states known and those waiting.
+        max_states: explore the levels that fit into so many states; None for no such bound.
+        seconds: stop after so long; None for never.
+        memory_bytes: stop when so much is held; None for two thirds of what is now available.
+        crew: how many threads; None for one a usable CPU.
+        tick: told now and then how far it is.
 
     Raises:
-        BadInput: the model left a range: where and how.
+        BadInput: the model left a range: where and how; or what it declares interchangeable is not.
     """
+    bounds = Bounds(max_states, seconds, memory_bytes or available_bytes() * 2 // 3)
     text = generate(system)
-    bound = max_states or room_for(system)
-    key = key_of("explored", __version__, text, str(max_states))
+    names = [slot.name for slot in system.slots]  # told of a search that stopped
+    key = key_of("explored", __version__, text, str(max_states), *names)
     if cache and (kept := cache.recall(key)):
         return _read(kept), How("cache")
-    native = compiler and _native(system, text, compiler, cache, bound, tick)
-    made = native or interpreter.explore(system, bound, tick)
-    if cache:
+    if compiler:
+        made = _native(system, build_text(compiler, text, FLAGS, cache), bounds, crew or Crew(), tick)
+    else:
+        made = reference.explore(system, bounds, tick)
+    if cache and (made.stopped is None or made.stopped.reason == "states"):
         cache.remember(key, _written(made))
     return made, How("native" if compiler else "interpreter")
 
 
-def room_for(system: System) -> int:
-    """Return how many states the memory now available holds, and a third left over."""
-    words = layout(system.slots)[1]
+def available_bytes() -> int:
+    """Return how much memory could be had without swapping."""
     try:
-        meminfo = Path("/proc/meminfo").read_text()
-        available = next(
-            int(line.split()[1]) * 1024 for line in meminfo.splitlines() if line.startswith("MemAvailable")
-        )
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
-        available = 1 << 30
-    return min(available * 2 // 3 // (8 * words + _TABLE_BYTES), (1 << 32) - 2)
+        return 1 << 30
 
 
-def _native(system: System, text: str, compiler: Compiler, cache: Cache | None, bound: int, tick: Tick) -> Exploration:
-    program = build_text(compiler, text, FLAGS, cache)
-    with subprocess.Popen([program, str(bound)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+def _native(system: System, program: Path, bounds: Bounds, crew: Crew, tick: Tick) -> Exploration:
+    most = _NO_BOUND if bounds.max_states is None else bounds.max_states
+    asked = [crew.threads, crew.alone_states, most, bounds.memory_bytes, bounds.seconds or 0]
+    with _running([str(program), *map(str, asked)]) as running:
         assert running.stderr is not None and running.stdout is not None
-        try:
-            for line in running.stderr:
-                if line.startswith("tick"):
-                    states, waiting = map(int, line.split()[1:])
-                    tick(states, waiting)
-            answer = running.stdout.read()
-        except BaseException:
-            running.kill()
-            raise
+        for progress in _progress(running.stderr):
+            tick(progress)
+        answer = running.stdout.read()
     if running.returncode:
         raise NotHere(
             "the generated explorer",
@@ -93,18 +100,48 @@ def _native(system: System, text: str, compiler: Compiler, cache: Cache | None, 
     return _parsed(system, answer)
 
 
+@contextmanager
+def _running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """Run a program; whatever happens here, it does not outlive the block."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        try:
+            yield running
+        except BaseException:
+            running.kill()
+            raise
+
+
+def _progress(lines: Iterator[str]) -> Iterator[Progress]:
+    before, then = 0, time.monotonic()
+    for line in lines:
+        if line.startswith("tick"):
+            states, waiting, size_bytes = map(int, line.split()[1:])
+            now = time.monotonic()
+            yield Progress(states, waiting, (states - before) / max(now - then, 1e-6), size_bytes)
+            before, then = states, now
+
+
 def _parsed(system: System, answer: str) -> Exploration:
-    search, found = Search(0, 0, 0, False), {}
+    search, found = Search(0, 0, 0, False), dict[int, tuple[int, ...]]()
+    why: tuple[int, ...] = ()
+    varied: list[tuple[int, ...]] = []
     for line in answer.splitlines():
         word, *numbers = line.split()
         values = tuple(map(int, numbers))
         if word == "error":
             raise_model_error(system, values)
+        elif word == "asymmetric":
+            raise contradicted(system, values[0], system.rules[values[1]] if values[1] < len(system.rules) else None)
         elif word == "counts":
             search = Search(values[0], values[1], values[2], bool(values[3]))
+        elif word == "stopped":
+            why = values
+        elif word == "slot":
+            varied.append(values[1:])
         elif word == "found":
             found[values[0]] = values[1:]
-    return Exploration(search, found)
+    stopped = Stopped(_REASONS[why[0]], why[1], most_varied(system.slots, varied)) if why else None
+    return Exploration(search, found, stopped)
 
 
 def raise_model_error(system: System, way: tuple[int, ...]) -> None:
@@ -123,9 +160,10 @@ def raise_model_error(system: System, way: tuple[int, ...]) -> None:
 
 
 def _written(made: Exploration) -> str:
-    return json.dumps({"search": asdict(made.search), "found": {str(n): way for n, way in sorted(made.found.items())}})
+    return json.dumps(asdict(made) | {"found": {str(n): way for n, way in sorted(made.found.items())}})
 
 
 def _read(text: str) -> Exploration:
     kept = json.loads(text)
-    return Exploration(Search(**kept["search"]), {int(n): tuple(way) for n, way in kept["found"].items()})
+    stopped = kept["stopped"] and Stopped(**kept["stopped"] | {"varied": tuple(kept["stopped"]["varied"])})
+    return Exploration(Search(**kept["search"]), {int(n): tuple(way) for n, way in kept["found"].items()}, stopped)

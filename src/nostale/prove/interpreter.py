@@ -1,7 +1,6 @@
-"""The reference: run a system's rules one by one, the slow and obvious way, and explore breadth first.
+"""The meaning of a system: what one rule does in one state, the slow and obvious way.
 
-It is the oracle of the generated explorer, replays every counterexample before it is shown, and takes over where there
-is no C compiler.
+It is the oracle of the generated C and replays every counterexample before it is shown.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from nostale.contract import Search
 from nostale.prove.expressions import outside
 from nostale.prove.ir import (
     Assume,
@@ -143,83 +141,3 @@ def apply(system: System, state: State, number: int) -> Effect | None:
 def holds(system: System, state: State, condition: Expr) -> bool:
     """Whether a condition is true in a state."""
     return bool(_Run(system, list(state)).value(condition))
-
-
-@dataclass(frozen=True, slots=True)
-class Exploration:
-    """What an explorer found.
-
-    Args:
-        search: the counts.
-        found: of each property that was met (broken, or for `sometimes` seen), the shortest way there, as rule
-            numbers from the initial state.
-    """
-
-    search: Search
-    found: dict[int, tuple[int, ...]]
-
-
-def explore(
-    system: System, max_states: int, tick: Callable[[int, int], None] = lambda states, waiting: None
-) -> Exploration:
-    """Explore every reachable state breadth first.
-
-    Args:
-        system: what to explore.
-        max_states: stop when this many are known; the search is then not complete.
-        tick: called now and then with the states known and those still waiting.
-    """
-    states = [system.initial]
-    parents: list[tuple[int, int]] = [(-1, -1)]
-    known = {system.initial: 0}
-    found: dict[int, tuple[int, ...]] = {}
-    transitions, depth, complete = 0, 0, True
-    levels = [0]
-    _look(system, states, parents, 0, found)
-    here = 0
-    while here < len(states):
-        enabled = 0
-        for number in range(len(system.rules)):
-            effect = apply(system, states[here], number)
-            if effect is None:
-                continue
-            enabled += 1
-            for broken in effect.broken:
-                if broken not in found:
-                    found[broken] = (*_way(parents, here), number)
-            if effect.state in known:
-                continue
-            if len(states) >= max_states:
-                complete = False
-                continue
-            known[effect.state] = len(states)
-            states.append(effect.state)
-            parents.append((here, number))
-            levels.append(levels[here] + 1)
-            depth = levels[-1]
-            _look(system, states, parents, len(states) - 1, found)
-        transitions += enabled
-        if not enabled and not holds(system, states[here], system.ended):
-            found.setdefault(system.n_properties - 1, _way(parents, here))
-        here += 1
-        if here % 4096 == 0:
-            tick(len(states), len(states) - here)
-        if not complete:
-            break
-    return Exploration(Search(len(states), transitions, depth, complete), found)
-
-
-def _look(
-    system: System, states: list[State], parents: list[tuple[int, int]], index: int, found: dict[int, tuple[int, ...]]
-) -> None:
-    for predicate in system.predicates:
-        if predicate.number not in found and holds(system, states[index], predicate.condition):
-            found[predicate.number] = _way(parents, index)
-
-
-def _way(parents: list[tuple[int, int]], index: int) -> tuple[int, ...]:
-    way: list[int] = []
-    while index:
-        index, number = parents[index]
-        way.append(number)
-    return tuple(reversed(way))

@@ -213,7 +213,8 @@ class System:
         predicates: the conditions on states; the other property numbers are those of `Violate`.
         n_properties: property numbers are below this.
         ended: true in states where having nothing left to do is no deadlock.
-        symmetric: groups of interchangeable members, each member the slots of its record, in one order for all.
+        symmetric: groups of interchangeable members; a member is the numbers of its slots, in one order for all. States
+            that differ by a permutation of members are one state to the explorers, which check that they may be.
     """
 
     name: str
@@ -312,5 +313,24 @@ def writes(body: tuple[Op, ...]) -> Iterator[int]:
             case If(_, then, other):
                 yield from writes(then)
                 yield from writes(other)
+            case _:
+                pass
+
+
+def reads_of(body: tuple[Op, ...]) -> Iterator[int]:
+    """Yield every slot a body may read, with repetition."""
+    for op in body:
+        match op:
+            case Assume(condition):
+                yield from reads(condition)
+            case Store(_, value, _) | Let(_, value):
+                yield from reads(value)
+            case StoreAt(_, _, index, value, _):
+                yield from reads(index)
+                yield from reads(value)
+            case If(condition, then, other):
+                yield from reads(condition)
+                yield from reads_of(then)
+                yield from reads_of(other)
             case _:
                 pass

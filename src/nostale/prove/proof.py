@@ -8,15 +8,22 @@ from itertools import groupby
 from nostale.contract import Answer, Evidence, Holds, Result, Unknown, Verdict, Violated, Witness, judge
 from nostale.outside.cache import Cache
 from nostale.outside.cc import Compiler
-from nostale.prove.explore import Tick, explore
+from nostale.prove.exploration import Crew, Exploration, Tick
+from nostale.prove.explore import explore
 from nostale.prove.frontend import Compiled, Property, compile_model
-from nostale.prove.interpreter import Exploration
 from nostale.prove.language import Model
 from nostale.prove.replay import replay
+from nostale.prove.symmetry import checked
 
 _BY = {
     "cache": "this exact model was explored before: the answer is from the cache",
     "interpreter": "no C compiler (cc, gcc, clang): the reference interpreter explored; slower, same counts",
+}
+
+_WHY = {
+    "states": "the next step leads to more than --max-states",
+    "memory": "the memory allowed is used up",
+    "time": "the time allowed is used up",
 }
 
 
@@ -27,14 +34,20 @@ class Means:
     Args:
         compiler: None for the interpreter.
         cache: None to explore in any case.
-        max_states: None for what memory allows.
-        tick: told of progress: states known, states waiting.
+        max_states: explore the levels that fit into so many states; None for what memory allows.
+        tick: told of progress.
+        seconds: stop after so long; None for never.
+        memory_bytes: of the explorer; None for two thirds of what is now available.
+        crew: how many threads; None for one a usable CPU.
     """
 
     compiler: Compiler | None
     cache: Cache | None
     max_states: int | None = None
-    tick: Tick = lambda states, waiting: None
+    tick: Tick = lambda progress: None
+    seconds: float | None = None
+    memory_bytes: int | None = None
+    crew: Crew | None = None
 
 
 def prove(model: Model, target: str, means: Means, removed: frozenset[str] = frozenset()) -> Answer:
@@ -46,7 +59,14 @@ def prove(model: Model, target: str, means: Means, removed: frozenset[str] = fro
     """
     compiled = compile_model(model, removed)
     explored, how = explore(
-        compiled.system, compiler=means.compiler, cache=means.cache, max_states=means.max_states, tick=means.tick
+        compiled.system,
+        compiler=means.compiler,
+        cache=means.cache,
+        max_states=means.max_states,
+        seconds=means.seconds,
+        memory_bytes=means.memory_bytes,
+        crew=means.crew,
+        tick=means.tick,
     )
     asked = sorted(compiled.properties, key=lambda p: p.number)
     contracts = [p for p in asked if p.kind == "contract"]
@@ -64,6 +84,8 @@ def prove(model: Model, target: str, means: Means, removed: frozenset[str] = fro
         "variables": len(compiled.system.slots),
         "not modelled": model.not_modelled or "not stated by the model",
     }
+    if compiled.system.symmetric:
+        coverage["interchangeable"] = checked(compiled.system)
     notes = (f"{target}: {_BY[how.by]}",) if how.by in _BY else ()
     return Answer("prove", target, coverage, tuple(results), search=explored.search, notes=notes)
 
@@ -75,9 +97,14 @@ def _bounds(compiled: Compiled, explored: Exploration) -> tuple[str, ...]:
 
 
 def _unfinished(compiled: Compiled, explored: Exploration) -> tuple[str, ...]:
-    if explored.search.complete:
+    stopped, search = explored.stopped, explored.search
+    if stopped is None:
         return ()
-    return (f"the states beyond the first {explored.search.states:,}: the search reached its limit",)
+    seen = f"the states beyond the {search.states:,} within {search.depth} steps: {_WHY[stopped.reason]}"
+    waiting = f"{stopped.frontier:,} of them were still to be expanded"
+    if not stopped.varied:
+        return seen, waiting
+    return seen, f"{waiting}; most varied among those: {', '.join(stopped.varied)}"
 
 
 def _contract(compiled: Compiled, explored: Exploration, asked: list[Property]) -> list[Result]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import textwrap
 from collections.abc import Callable
@@ -41,15 +42,20 @@ def source_of(function: Callable[..., Any]) -> Source:
         BadInput: the source cannot be read, as of a function made by exec().
     """
     code = inspect.unwrap(function)
+    return _parsed(getattr(code, "__func__", code))
+
+
+@functools.cache
+def _parsed(code: Callable[..., Any]) -> Source:
+    """Parse a function once, however many processes and rules are made of it; nobody changes the tree."""
     try:
-        text, (lines, first) = inspect.getsource(code), inspect.getsourcelines(code)
+        lines, first = inspect.getsourcelines(code)
     except (OSError, TypeError) as error:
-        name = getattr(function, "__qualname__", repr(function))
+        name = getattr(code, "__qualname__", repr(code))
         raise BadInput(
             name, "its source cannot be read", cause="a function made at run time", remedy="write it in a file"
         ) from error
-    del lines
-    tree = ast.parse(textwrap.dedent(text)).body[0]
+    tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
     if not isinstance(tree, ast.FunctionDef):
         raise BadInput(code.__qualname__, "is not a plain function", remedy="write it with def")
     ast.increment_lineno(tree, max(first, 1) - 1)
