@@ -237,7 +237,7 @@ def in_step(draw, at: Where) -> tuple[list[str], tuple[str, ...]]:
 def in_process(draw, at: Where) -> tuple[list[str], tuple[str, ...]]:
     one = replace(at, shared=(pick(draw, *READ),))
     kinds = ["atomic", "atomic", "atomic", "store", "local", "local", "steps", "again", "carry"]
-    kinds += ["if", "for", "while"] if at.depth else []
+    kinds += ["if", "for", "while", "alternates"] if at.depth else []
     match pick(draw, *kinds):
         case "atomic":
             held = replace(at, shared=READ + INDEXED, atomic=True, depth=min(at.depth, 1))
@@ -266,6 +266,16 @@ def in_process(draw, at: Where) -> tuple[list[str], tuple[str, ...]]:
             under = replace(in_turn(at), whiles=at.whiles + 1)
             lines = [f"{turns} = 0", f"while {turns} < {pick(draw, '1', '2')}:"]
             return lines + inner([*block(draw, under, 2), f"{turns} += 1"]), ()
+        case "alternates":
+            # One block alone reads and changes the local, so only the loop carries it.
+            held, name = replace(at, shared=READ + INDEXED, atomic=True, depth=0), f"z{at.depth}"
+            turns = f"self.turns[{at.whiles}]"
+            cell = pick(draw, *CELLS)
+            lines = [f"{name} = 3 - {name}", f"{cell} = self.clip({name} + {number(draw, held, 1)})"]
+            if draw(st.booleans()):
+                return [f"{name} = 0", "for _ in range(2):", "    with atomic():", *inner(inner(lines))], ()
+            head = [f"{name} = 0", f"{turns} = 0", f"while {turns} < 2:", "    with atomic():"]
+            return [*head, *inner(inner([*lines, f"{turns} += 1"]))], ()
         case "steps" if at.whiles == 0 and "k" not in at.locals:
             return [f"self.steps({pick(draw, '1', '2', '-3', *(n for n in at.locals if n.startswith('k')))})"], ()
     name = pick(draw, *at.assigns)
@@ -287,6 +297,12 @@ def carry(draw, at: Where) -> list[str]:
     return [f"{name} = {comparison(draw, at)}"]
 
 
+def own_pairs(lines: list[str]) -> list[str]:
+    """Give each tuple a name of its own: one that several steps use is refused where it holds what was read."""
+    made = itertools.accumulate("pair = " in line for line in lines)
+    return [line.replace("pair", f"pair{number}") for number, line in zip(made, lines)]
+
+
 @st.composite
 def sources(draw) -> str:
     helper = block(draw, Where(READ, locals=("k",), assigns=("r", "s"), depth=1, whiles=2), 2)
@@ -300,6 +316,7 @@ def sources(draw) -> str:
         "    self.c += 1",
         *inner(body),
     ]
+    lines = own_pairs(lines)
     start = tuple(draw(st.integers(-3, 4)) for _ in range(3))
     return HEAD + "\n".join(inner(lines)) + "\n" + TAIL.format(start=start)
 

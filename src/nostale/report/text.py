@@ -62,6 +62,9 @@ def _lines(answer: Answer) -> Iterator[Line]:
     drawn: dict[Path, str] = {}
     for result in answer.results:
         yield from _result(result, told, drawn)
+    # What every verdict rests on, the good ones above all: said once.
+    for assumption in dict.fromkeys(one for result in answer.results for one in result.verdict.assumptions):
+        yield Text(f"  assumed: {safe(assumption)}", "dim")
     yield from _coverage(answer)
 
 
@@ -88,7 +91,7 @@ def _ablated(part: Answer) -> Iterator[Line]:
     drawn: dict[Path, str] = {}
     for result in part.results:
         if isinstance(result.verdict, Violated) and result.verdict.path:
-            yield from _result(replace(result, why="", remedy=""), set(result.verdict.assumptions), drawn)
+            yield from _result(replace(result, why="", remedy=""), set(), drawn)
 
 
 def _result(result: Result, told: set[str], drawn: dict[Path, str]) -> Iterator[Line]:
@@ -115,10 +118,6 @@ def _result(result: Result, told: set[str], drawn: dict[Path, str]) -> Iterator[
         drawn[verdict.path] = result.id
     elif isinstance(verdict, Violated):
         yield "             it is never reached"
-    for assumption in verdict.assumptions:
-        if assumption not in told:
-            yield Text(f"             assumed: {assumption}", "dim")
-            told.add(assumption)
     if result.id not in told and result.remedy:
         yield f"             mend: {result.remedy}"
     told.add(result.id)
