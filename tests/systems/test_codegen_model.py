@@ -18,8 +18,23 @@ def broken(found) -> set[str]:
     return {r.id.split(".")[1] for r in found.results if isinstance(r.verdict, Violated) and "scene" not in r.id}
 
 
-# cpus, states, transitions, depth: pinned, so that a change of the model is a decision.
-PINS = [(1, 49, 105, 20), (2, 161, 556, 24), (3, 601, 2915, 28), (4, 2489, 15682, 32), (6, 51761, 480160, 40)]
+# cpus, states, transitions, depth: pinned, so that a change of the model is a decision. Of CPUs that do the same one
+# order stands for all.
+PINS = [
+    (1, 49, 105, 20),
+    (2, 105, 364, 24),
+    (3, 197, 959, 28),
+    (4, 340, 2148, 32),
+    (6, 854, 7938, 40),
+    (10, 3487, 53592, 56),
+]
+FULL = [(1, 49, 105, 20), (2, 161, 556, 24), (3, 601, 2915, 28), (4, 2489, 15682, 32), (6, 51761, 480160, 40)]
+
+
+class Distinct(TextPoke):
+    """The same protocol, every order of its CPUs a state of its own."""
+
+    interchangeable = ()
 
 
 @pytest.mark.parametrize(("cpus", "states", "transitions", "depth"), PINS)
@@ -27,6 +42,23 @@ def test_the_protocol_holds_with_so_many_states(compiler, cpus, states, transiti
     found = answer(compiler, cpus=cpus)
     assert found.verdict == "holds" and found.search.complete
     assert (found.search.states, found.search.transitions, found.search.depth) == (states, transitions, depth)
+
+
+@pytest.mark.parametrize(("cpus", "states", "transitions", "depth"), FULL)
+def test_it_holds_with_every_order_of_the_cpus_as_well(compiler, cpus, states, transitions, depth):
+    found = prove(Distinct({"cpus": str(cpus)}), "codegen", Means(compiler, None))
+    assert found.verdict == "holds" and found.search.complete
+    assert (found.search.states, found.search.transitions, found.search.depth) == (states, transitions, depth)
+
+
+@pytest.mark.parametrize("cpus", [1, 2, 3])
+@pytest.mark.parametrize("variant", ["", *TextPoke.variants()])
+def test_one_order_for_all_gives_the_verdicts_and_lengths_of_every_order(compiler, variant, cpus):
+    def told(model):
+        found = prove(model({"cpus": str(cpus)}, variant), "codegen", Means(compiler, None))
+        return [(r.id, r.verdict.word, len(getattr(r.verdict, "path", ()))) for r in found.results], found.search.depth
+
+    assert told(TextPoke) == told(Distinct)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])

@@ -56,6 +56,7 @@ class TextPoke(Model):
     no_int3 = variant("the first byte is replaced straight away, with no INT3 before it")
     no_tail_sync = variant("no CPU is made to synchronise between the tail and the first byte")
     no_final_sync = variant("the patcher returns without making every CPU synchronise")
+    interchangeable = ("cpus",)
 
     def build(self) -> None:
         self.text = InstructionBytes((Byte.OLD, Byte.OLD), 3, self.cpus, self.fetch)
