@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from nostale.cli.common import note_to_user, output_options, progress, render
-from nostale.cli.models import EVERY_VARIANT, find_model
+from nostale.cli.models import EVERY_VARIANT, find_model, is_litmus, read_litmus
 from nostale.contract import Answer, BadInput
 from nostale.outside.cache import Cache
 from nostale.outside.cc import find_compiler
 from nostale.prove import Means, Model
 from nostale.prove import prove as prove_model
+from nostale.prove.litmus import decide
 
 
 @click.command()
@@ -37,10 +41,15 @@ def prove(
     nostale prove codegen:no-tail-sync         one variant: the shortest way it fails
     nostale prove codegen:all --set cpus=3     every variant
     nostale prove my.py:MyModel                a model of your own (a .py file is run with your rights)
+    nostale prove SB.litmus                    a litmus test: Allowed, Forbidden or Required
     """
-    found, variant = find_model(model)
     means = _means(max_states, use_cache=not no_cache)
     given = _settings(settings)
+    if is_litmus(model):
+        if given:
+            raise BadInput(model, "a litmus test has no parameters", remedy="leave --set away")
+        return render(run_litmus(model, means), form, output, color)
+    found, variant = find_model(model)
     if variant == EVERY_VARIANT:
         answer = _every_variant(found, model, given, means)
     else:
@@ -50,14 +59,21 @@ def prove(
 
 def run(model: Model, target: str, means: Means) -> Answer:
     """Prove one model, with progress."""
-    with progress(f"proving {target}") as tell:
-        told = Means(
-            means.compiler,
-            means.cache,
-            means.max_states,
-            lambda states, waiting: tell(f"{states:,} states, {waiting:,} waiting"),
-        )
+    with _told(target, means) as told:
         return prove_model(model, target, told)
+
+
+def run_litmus(target: str, means: Means) -> Answer:
+    """Decide one litmus test, with progress."""
+    with _told(target, means) as told:
+        return decide(read_litmus(target), target, told)
+
+
+@contextmanager
+def _told(target: str, means: Means) -> Iterator[Means]:
+    """Give the same means with progress shown."""
+    with progress(f"proving {target}") as tell:
+        yield replace(means, tick=lambda states, waiting: tell(f"{states:,} states, {waiting:,} waiting"))
 
 
 def default_means() -> Means:

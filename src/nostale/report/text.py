@@ -88,6 +88,8 @@ def _result(result: Result, told: set[str], drawn: dict[Path, str]) -> Iterator[
     if isinstance(verdict, Holds):
         for bound in verdict.bounds:
             yield Text(f"             {bound}", "dim")
+        if result.outcome:
+            yield from _outcome(result)
         return
     if result.id not in told and result.why:
         yield f"             why: {result.why}"
@@ -109,6 +111,15 @@ def _result(result: Result, told: set[str], drawn: dict[Path, str]) -> Iterator[
     if result.id not in told and result.remedy:
         yield f"             mend: {result.remedy}"
     told.add(result.id)
+
+
+def _outcome(result: Result) -> Iterator[Line]:
+    """Tell what a litmus test came to, and how it comes about."""
+    yield Text.assemble("             ", (str(result.outcome), "bold"), f": {safe(result.why)}")
+    if result.witness:
+        yield from _path(result.witness)
+    for assumption in result.verdict.assumptions:
+        yield Text(f"             assumed: {assumption}", "dim")
 
 
 def _drawn(path: Path, drawn: dict[Path, str]) -> str:
