@@ -42,7 +42,8 @@ class Memory(Component):
 
     def load_acquire(self, cpu: int, place: int) -> int:
         """Read before anything that comes later (smp_load_acquire)."""
-        return self.load(cpu, place)
+        seen = self.load(cpu, place)
+        return seen  # noqa: RET504  a helper of several statements stands right of one `=`
 
     def store(self, cpu: int, place: int, value: int) -> None:
         """Write (WRITE_ONCE)."""

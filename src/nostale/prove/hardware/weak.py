@@ -73,16 +73,18 @@ class Weak(Memory):
     def load(self, cpu: int, place: int) -> int:
         """Take the newest store to `place` from the own buffer, else what memory held at some moment not too old."""
         age = choose(range(self.window + 1))
+        seen = self.held(cpu, place, age)
         self.look(cpu, place, age)
-        return self.held(cpu, place, age)
+        return seen
 
     def load_acquire(self, cpu: int, place: int) -> int:
         """Read; later loads look at no earlier moment."""
         age = choose(range(self.window + 1))
+        seen = self.held(cpu, place, age)
         self.look(cpu, place, age)
         if not self.forwarded(cpu, place):
             self.look_since(cpu, age)
-        return self.held(cpu, place, age)
+        return seen
 
     def look(self, cpu: int, place: int, age: int) -> None:
         """Go on only if `cpu` may look `age` stores back for `place`, and keep in mind that it did.
