@@ -69,7 +69,7 @@ FAULTS = {
     "prove codgen": "codgen: no model 'codgen'; did you mean codegen?",
     "prove codegen:tail": "codegen:tail: no variant 'tail'; there is no-int3, no-tail-sync, no-final-sync",
     "prove none.py": "none.py: no such file (likely a mistyped name)",
-    "prove MP.litmus": "MP.litmus: litmus tests are not read yet; write the test as a model in Python",
+    "prove MP.litmus": "MP.litmus: no such file (likely a mistyped name)",
     "prove codegen --set cpus": "--set cpus: has no value; write --set cpus=VALUE",
     "check nothing": "nothing: no such model or file; there is entry, codegen, live",
     "watch x.dat --cpu 1-": "--cpu 1-: '1-' is not a CPU or a range of them; such as --cpu 1,4-6",

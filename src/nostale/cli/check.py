@@ -12,9 +12,9 @@ import click
 
 from nostale.cli.common import conclude, output_options, worked_through
 from nostale.cli.lint import lint_image
-from nostale.cli.models import find_model, named_models
+from nostale.cli.models import find_model, is_litmus, named_models
 from nostale.cli.nearest import nearest
-from nostale.cli.prove import default_means, run
+from nostale.cli.prove import default_means, run, run_litmus
 from nostale.cli.watch import LIVE, watch_live, watch_recording
 from nostale.contract import Answer, BadInput, NotHere, NotPermitted
 from nostale.systems.entry.demo import build_demo
@@ -52,6 +52,8 @@ def check_one(target: str) -> Answer:
     """
     if target == LIVE:
         return watch_live(_SECONDS)
+    if is_litmus(target):
+        return run_litmus(target, default_means())
     path = Path(target)
     if target.split(":")[0] in named_models() or ".py" in target:
         found, variant = find_model(target)
@@ -68,7 +70,7 @@ def _unrecognised(path: Path) -> Answer:
         str(path),
         "neither an ELF image, a trace nor a model",
         cause="another kind of file",
-        remedy="name a .py model, an .o or a trace.dat",
+        remedy="name a .py model, a .litmus test, an .o or a trace.dat",
     )
 
 

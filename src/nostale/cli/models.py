@@ -28,8 +28,6 @@ def find_model(target: str) -> tuple[type[Model], str]:
         BadInput: no such model, file, class or variant.
     """
     name, *rest = target.split(":")
-    if name.endswith(".litmus"):
-        raise BadInput(target, "litmus tests are not read yet", remedy="write the test as a model in Python")
     if name.endswith(".py"):
         found, rest = _from_file(Path(name), rest)
     else:
@@ -42,6 +40,25 @@ def find_model(target: str) -> tuple[type[Model], str]:
         known = list(found.variants())
         raise BadInput(target, f"no variant {':'.join(rest)!r}", remedy=nearest(variant, known))
     return found, variant
+
+
+def is_litmus(target: str) -> bool:
+    """Whether a target names a litmus test, which is no model: it has no variants and no parameters."""
+    return target.endswith(".litmus")
+
+
+def read_litmus(target: str) -> str:
+    """Return the text of a litmus test.
+
+    Raises:
+        BadInput: there is no such file, or it is not text.
+    """
+    try:
+        return Path(target).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BadInput(target, "no such file", cause="a mistyped name") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(target, f"cannot be read: {error}", remedy="name a litmus test as herd7 writes them") from None
 
 
 def _from_file(path: Path, rest: list[str]) -> tuple[type[Model], list[str]]:

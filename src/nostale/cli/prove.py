@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from nostale.cli.common import note_to_user, output_options, progress, render
-from nostale.cli.models import EVERY_VARIANT, find_model
+from nostale.cli.models import EVERY_VARIANT, find_model, is_litmus, read_litmus
 from nostale.contract import Answer, BadInput
 from nostale.outside.cache import Cache
 from nostale.outside.cc import find_compiler
 from nostale.prove import Means, Model, Progress, ablate
 from nostale.prove import prove as prove_model
+from nostale.prove.litmus import decide
 
 
 @click.command()
@@ -41,10 +44,15 @@ def prove(
     nostale prove codegen:all --set cpus=3     every variant
     nostale prove codegen --ablate             which sync is load-bearing
     nostale prove my.py:MyModel                a model of your own (a .py file is run with your rights)
+    nostale prove SB.litmus                    a litmus test: Allowed, Forbidden or Required
     """
-    found, variant = find_model(model)
     means = _means(max_states, use_cache=not no_cache)
     given = _settings(settings)
+    if is_litmus(model):
+        if given or ablating:
+            raise BadInput(model, "a litmus test has no parameters", remedy="leave --set and --ablate away")
+        return render(run_litmus(model, means), form, output, color)
+    found, variant = find_model(model)
     if ablating:
         answer = _ablated(found(given, variant), model, means)
     elif variant == EVERY_VARIANT:
@@ -56,11 +64,24 @@ def prove(
 
 def run(model: Model, target: str, means: Means) -> Answer:
     """Prove one model, with progress."""
+    with _told(target, means) as told:
+        return prove_model(model, target, told)
+
+
+def run_litmus(target: str, means: Means) -> Answer:
+    """Decide one litmus test, with progress."""
+    with _told(target, means) as told:
+        return decide(read_litmus(target), target, told)
+
+
+@contextmanager
+def _told(target: str, means: Means) -> Iterator[Means]:
+    """Give the same means with progress shown."""
     with progress(f"proving {target}") as tell:
-        return prove_model(model, target, replace(means, tick=lambda now: tell(_told(now))))
+        yield replace(means, tick=lambda now: tell(_words(now)))
 
 
-def _told(now: Progress) -> str:
+def _words(now: Progress) -> str:
     held = f"{now.size_bytes / 1e6:,.0f} MB"
     return f"{now.states:,} states, {now.waiting:,} waiting, {now.per_second:,.0f} states/s, {held}"
 

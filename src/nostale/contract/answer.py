@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nostale.contract.interruption import Interruption
+from nostale.contract.path import Path
 from nostale.contract.verdict import Verdict, worst
 
 
@@ -20,6 +21,8 @@ class Result:
         requirements: ids of the source threads' demands.
         verdict: the answer.
         remedy: how to mend it; "" when there is nothing to mend.
+        outcome: of a litmus test that was decided: Allowed, Forbidden or Required; None elsewhere.
+        witness: a way to an outcome that is allowed.
     """
 
     id: str
@@ -28,6 +31,8 @@ class Result:
     requirements: tuple[str, ...]
     verdict: Verdict
     remedy: str = ""
+    outcome: str | None = None
+    witness: Path = ()
 
     @property
     def system(self) -> str:

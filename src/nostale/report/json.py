@@ -55,9 +55,12 @@ def _result(result: Result) -> Object:
     }
     if result.remedy:
         made["remedy"] = result.remedy
+    if result.outcome:
+        made["outcome"] = result.outcome
     match verdict:
         case Holds():
             made["bounds"] = list(verdict.bounds)
+            made["path"] = [_step(step) for step in result.witness]
         case Violated():
             made["path"] = [_step(step) for step in verdict.path]
             if verdict.of:

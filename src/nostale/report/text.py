@@ -75,6 +75,8 @@ def _result(result: Result, told: set[str], drawn: dict[Path, str]) -> Iterator[
     if isinstance(verdict, Holds):
         for bound in verdict.bounds:
             yield line((f"             {bound}", "dim"))
+        if result.outcome:
+            yield from _outcome(result)
         return
     if result.id not in told and result.why:
         yield line(f"             why: {result.why}")
@@ -92,6 +94,13 @@ def _result(result: Result, told: set[str], drawn: dict[Path, str]) -> Iterator[
     if result.id not in told and result.remedy:
         yield line(f"             mend: {result.remedy}")
     told.add(result.id)
+
+
+def _outcome(result: Result) -> Iterator[Line]:
+    """Tell what a litmus test came to, and how it comes about."""
+    yield line("             ", (str(result.outcome), "bold"), f": {safe(result.why)}")
+    if result.witness:
+        yield from _path(result.witness)
 
 
 def _drawn(path: Path, drawn: dict[Path, str]) -> str:
