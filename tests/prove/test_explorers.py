@@ -110,9 +110,15 @@ def test_both_explorers_agree_on_made_symmetric_systems(compiler, system, most):
     agree(system, compiler, most)
 
 
+class Distinct(TextPoke):
+    """The same protocol, every order of its CPUs a state of its own."""
+
+    interchangeable = ()
+
+
 def test_a_bound_that_is_reached_is_unknown_and_says_so(compiler):
     for means in (Means(compiler, None, 20), Means(None, None, 20)):
-        answer = prove(TextPoke({}, ""), "codegen", means)
+        answer = prove(Distinct({}, ""), "codegen", means)
         verdicts = {result.id: result.verdict for result in answer.results}
         assert not answer.search.complete and answer.verdict == "unknown"
         assert verdicts["codegen.no-torn-instruction"].missing == (

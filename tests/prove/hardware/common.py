@@ -1,7 +1,8 @@
 """How the tests ask the small models of the hardware."""
 
 from nostale.outside.cc import Compiler
-from nostale.prove import Means, Model, compile_model, interpreter, prove
+from nostale.prove import Means, Model, compile_model, prove, reference
+from nostale.prove.exploration import Bounds
 from nostale.prove.explore import explore
 
 
@@ -22,6 +23,6 @@ def states(model: Model, compiler: Compiler) -> int:
     """The number of states, on which both explorers agree, as they do on all they found."""
     system = compile_model(model).system
     native = explore(system, compiler=compiler, cache=None, max_states=None, tick=lambda *_: None)[0]
-    reference = interpreter.explore(system, 1_000_000)
-    assert native.search == reference.search and native.found == reference.found
-    return reference.search.states
+    slow = reference.explore(system, Bounds(1_000_000))
+    assert native.search == slow.search and native.found == slow.found
+    return slow.search.states

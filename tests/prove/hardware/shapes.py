@@ -1,6 +1,7 @@
 """The classic shapes of memory-model tests as straight-line programs, for any memory of the library."""
 
-from nostale.prove import compile_model, interpreter
+from nostale.prove import compile_model, reference
+from nostale.prove.exploration import Bounds
 from nostale.prove.hardware import MEMORIES
 from nostale.prove.litmus.program import Operation, Program, StraightLine, Wanted
 
@@ -47,6 +48,6 @@ def reached(text: str, asked: str, memory: str) -> bool:
     """Whether some execution ends as asked."""
     compiled = compile_model(model(text, asked, memory))
     number = next(one.number for one in compiled.properties if one.name == "outcome")
-    explored = interpreter.explore(compiled.system, 400_000)
+    explored = reference.explore(compiled.system, Bounds(400_000))
     assert explored.search.complete
     return number in explored.found

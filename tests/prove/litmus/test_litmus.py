@@ -162,4 +162,6 @@ def test_prove_and_check_take_litmus_tests_and_exit_0_and_3(capsys, tmp_path):
     assert [_run(["check", str(tmp_path / name)]) for name in ("SB.litmus", "U.litmus")] == [0, 3]
     assert "Allowed" in capsys.readouterr().out
     assert _run(["prove", str(tmp_path / "SB.litmus"), "--set", "a=1"]) == 2
-    assert capsys.readouterr().err.endswith("SB.litmus: a litmus test has no parameters; leave --set away\n")
+    assert capsys.readouterr().err.endswith(
+        "SB.litmus: a litmus test has no parameters; leave --set and --ablate away\n"
+    )
