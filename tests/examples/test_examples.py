@@ -7,7 +7,8 @@ import pytest
 
 from nostale.cli.models import find_model
 from nostale.contract import Violated
-from nostale.prove import Means, ablate, compile_model, interpreter, prove
+from nostale.prove import Means, ablate, compile_model, prove, reference
+from nostale.prove.exploration import Bounds
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs/examples"
 FEW = 10_000  # states that the interpreter explores in a second or two
@@ -82,7 +83,7 @@ def test_an_example_gives_its_counts_and_breaks_what_it_should(pin, compiler):
 )
 def test_the_interpreter_gives_the_same(pin):
     compiled = compile_model(example(pin.name)(pin.settings, pin.variant))
-    found = interpreter.explore(compiled.system, FEW)
+    found = reference.explore(compiled.system, Bounds(FEW))
     assert (found.search.states, found.search.transitions, found.search.depth) == pin.counts
     names = {p.number: p for p in compiled.properties}
     assert {names[n].name: len(way) for n, way in found.found.items() if names[n].kind != "sometimes"} == {
