@@ -36,6 +36,14 @@ def test_what_is_unknown_exits_3(capsys):
     assert nostale(capsys, "prove", "codegen", "--max-states", "20")[0] == 3
 
 
+def test_a_time_limit_that_is_reached_exits_3_and_says_what_was_left(capsys):
+    more = ("--set", "cpus=40", "--set", "fetch=line", "--time-limit", "0.5", "--no-cache")
+    code, out, _ = nostale(capsys, "prove", "codegen", *more, "--format", "json")
+    answer = valid(out)
+    assert code == 3 and not answer["complete"]
+    assert any("still to be expanded" in one for result in answer["results"] for one in result.get("missing", []))
+
+
 @pytest.mark.parametrize("model", ["codegen", "entry"])
 def test_a_table_of_every_variant_is_one_object(capsys, model):
     code, out, _ = nostale(capsys, "prove", f"{model}:all", "--format", "json")

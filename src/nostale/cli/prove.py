@@ -23,6 +23,7 @@ from nostale.prove.litmus import decide
 @click.argument("model")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the model.")
 @click.option("--max-states", type=click.IntRange(1), metavar="N", help="Stop there; the verdict is then unknown.")
+@click.option("--time-limit", type=click.FloatRange(0.1), metavar="SECONDS", help="Stop then; as --max-states.")
 @click.option("--no-cache", is_flag=True, help="Explore even if this exact model was explored before.")
 @click.option("--ablate", "ablating", is_flag=True, help="Take away fences, syncs and waits: which carry the proof?")
 @output_options
@@ -30,6 +31,7 @@ def prove(
     model: str,
     settings: tuple[str, ...],
     max_states: int | None,
+    time_limit: float | None,
     no_cache: bool,
     ablating: bool,
     form: str,
@@ -46,7 +48,7 @@ def prove(
     nostale prove my.py:MyModel                a model of your own (a .py file is run with your rights)
     nostale prove SB.litmus                    a litmus test: Allowed, Forbidden or Required
     """
-    means = _means(max_states, use_cache=not no_cache)
+    means = Means(find_compiler(), None if no_cache else Cache(), max_states, seconds=time_limit)
     given = _settings(settings)
     if is_litmus(model):
         if given or ablating:
@@ -93,11 +95,7 @@ def _ablated(model: Model, target: str, means: Means) -> Answer:
 
 def default_means() -> Means:
     """Return the compiler if there is one, and the cache."""
-    return _means(None, use_cache=True)
-
-
-def _means(max_states: int | None, *, use_cache: bool) -> Means:
-    return Means(find_compiler(), Cache() if use_cache else None, max_states)
+    return Means(find_compiler(), Cache())
 
 
 def _settings(settings: tuple[str, ...]) -> dict[str, str]:
