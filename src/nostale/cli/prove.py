@@ -16,7 +16,6 @@ from nostale.outside.cache import Cache
 from nostale.outside.cc import find_compiler
 from nostale.prove import Means, Model, Progress, ablate
 from nostale.prove import prove as prove_model
-from nostale.prove.litmus import decide
 
 
 @click.command()
@@ -72,6 +71,8 @@ def run(model: Model, target: str, means: Means) -> Answer:
 
 def run_litmus(target: str, means: Means) -> Answer:
     """Decide one litmus test, with progress."""
+    from nostale.prove.litmus import decide  # here: it brings hardware that other proofs do not load
+
     with _told(target, means) as told:
         return decide(read_litmus(target), target, told)
 
