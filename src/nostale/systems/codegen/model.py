@@ -90,8 +90,7 @@ class TextPoke(Model):
         with atomic("text_poke_sync(): every CPU has answered"):
             wait(self.call.all_done())
 
-    # A view is stale from the store on, and again when the store becomes visible: a CPU that synchronises in between
-    # has not seen it.
+    # Stale from the store on, and again when it becomes visible: who synchronises in between has not seen it.
     def poke(self, what: str, part: int, byte: int) -> None:
         with atomic(what):
             self.buffer.store(part, byte)
