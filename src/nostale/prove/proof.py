@@ -93,7 +93,8 @@ def prove(model: Model, target: str, means: Means, removed: frozenset[str] = fro
 def _bounds(compiled: Compiled, explored: Exploration) -> tuple[str, ...]:
     model, search = compiled.model, explored.search
     given = ", ".join(f"{name} = {getattr(model, name)}" for name in model.parameters()) or "no parameters"
-    return (f"{given}: {search.states:,} states, every interleaving",)
+    one_order = f" (one order of the {' and '.join(model.interchangeable)} for all)" if model.interchangeable else ""
+    return (f"{given}: {search.states:,} states{one_order}, every interleaving",)
 
 
 def _unfinished(compiled: Compiled, explored: Exploration) -> tuple[str, ...]:
