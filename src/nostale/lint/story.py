@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from nostale.contract import Changed, Path, Step
+from nostale.contract import Changed, Contract, Path, Step
 from nostale.lint.flow import Flow
+from nostale.lint.paths import Hop, Ways
 from nostale.lint.rule import Rule
 from nostale.lint.walk import EventsAt, Finding, Walked
 
@@ -33,3 +34,48 @@ def tell(flow: Flow, rule: Rule, walked: Walked, finding: Finding, events_at: Ev
     if flow.home(finding.address) != finding.address:
         what += f" (alternative of {image.place(flow.home(finding.address))})"
     return (*steps, Step(observer, place, what, last.why, last.callee))
+
+
+def tell_way(flow: Flow, contract: Contract, ways: Ways, finding: Finding, *, start_why: str, counted: str) -> Path:
+    """Return the steps of an interprocedural finding: also each call that is open at its end, and each that matters.
+
+    Args:
+        start_why: why an entry is begun at in the state that it is.
+        counted: what the automaton's state is, for a reader.
+    """
+    image, hops = flow.image, ways.trail(finding)
+    observer = _named(flow, hops[0].address)
+    steps = [Step(observer, image.place(flow.home(hops[0].address)), "entered", start_why)]
+    for hop, following in pairwise(hops):
+        what = _said(flow, contract, ways, hop, following)
+        callee = _named(flow, following.address) if following.depth > hop.depth else None
+        changed = (Changed(counted, hop.state, following.state),) if hop.state != following.state else ()
+        if what:
+            steps.append(Step(observer, image.place(flow.home(hop.address)), what, callee=callee, changed=changed))
+    last, place = finding.occurrence, image.place(finding.address)
+    what = last.what or contract.event(last.event).what
+    if flow.home(finding.address) != finding.address:
+        what += f" (alternative of {image.place(flow.home(finding.address))})"
+    return (*steps, Step(observer, place, what, last.why, last.callee))
+
+
+def _said(flow: Flow, contract: Contract, ways: Ways, hop: Hop, following: Hop) -> str:
+    """Say what an instruction of a way did: events that changed the state, the call it made, the branch it took."""
+    moved = [
+        one for one in ways.paths.events(hop.address) if contract.automaton.step(hop.state, one.event) != hop.state
+    ]
+    said = [one.what or contract.event(one.event).what for one in moved if hop.state != following.state]
+    if following.depth > hop.depth:
+        said.append(f"calls {_named(flow, following.address)}")
+    elif hop.inside is not None:
+        if hop.state != following.state:
+            said.append(f"calls {_named(flow, hop.inside)}, which comes back")
+    else:
+        why = next((edge.why for edge in flow.site(hop.address).edges if edge.to == following.address), "")
+        said += [f"{why}, to {flow.image.place(flow.home(following.address))}"] if why else []
+    return ", ".join(said)
+
+
+def _named(flow: Flow, address: int) -> str:
+    function = flow.function(address)
+    return function.name if function else flow.image.name(flow.home(address))
