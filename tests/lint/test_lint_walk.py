@@ -11,7 +11,7 @@ from nostale.contract import depth_automaton
 from nostale.lint.flow import Edge, Site
 from nostale.lint.rule import Occurrence
 from nostale.lint.walk import walk
-from nostale.outside.x86 import Kind
+from nostale.outside.instruction import Kind
 
 DEPTH = depth_automaton("depth", enter="begin", leave="end", needs_inside="escape", needs_outside="return", limit=3)
 

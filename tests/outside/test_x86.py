@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from nostale.outside.x86 import Kind, decode
+from nostale.outside.instruction import Kind
+from nostale.outside.x86 import decode
 
 
 @pytest.mark.parametrize(

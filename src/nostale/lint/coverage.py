@@ -11,7 +11,7 @@ from nostale.lint.reach import not_reached
 from nostale.lint.tables import annotated
 from nostale.lint.targets import How, Transfer, Via
 from nostale.lint.walk import Walked
-from nostale.outside.x86 import Kind
+from nostale.outside.instruction import Kind
 
 Coverage = dict[str, int | str | bool | list[str]]
 

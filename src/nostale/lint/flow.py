@@ -16,9 +16,8 @@ from nostale.lint.switch import switch_targets
 from nostale.lint.symbols import Symbol
 from nostale.lint.tables import Group, Tables, read_tables
 from nostale.lint.targets import INDIRECT_THUNKS, RETURN_THUNK, TRAMPOLINE, How, Target, Targets, Transfer, Via, pointer
-from nostale.outside.x86 import Instruction, Kind
+from nostale.outside.instruction import Instruction, Kind
 
-_ENDBR_BYTES = 4
 _PUSHES_BYTES = 48  # what iret to the next instruction needs: five pushes and the loads before them
 
 
@@ -107,8 +106,8 @@ class Flow:
         if one is None:
             return Site(address, Kind.INVALID, (), stuck="runs off the end of its section")
         kind = one[2]
-        if kind is Kind.INVALID:
-            return Site(address, kind, (), stuck="does not decode")
+        if kind in (Kind.INVALID, Kind.DATA):
+            return Site(address, kind, (), stuck="does not decode" if kind is Kind.INVALID else "is data, not code")
         if address in self.tables.jump_labels:
             return self._jump_label(one)
         if kind is Kind.NEXT or kind is Kind.PAD:
@@ -246,7 +245,7 @@ class Flow:
         if callee is None or callee.address is None:
             return False
         skipped = target.address - callee.address
-        if skipped not in (0, _ENDBR_BYTES) or (skipped and self.image.read(callee.address, 4) != b"\xf3\x0f\x1e\xfa"):
+        if skipped and self.image.read(callee.address, skipped) not in self.image.machine.landing_pads:
             return False
         own = self.image.symbols.containing(self.home(address))
         return own is None or _parent(own) != _parent(callee)

@@ -15,17 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nostale.contract import BadInput
-from nostale.lint.symbols import FUNC, NOTYPE, OBJECT, Symbol, SymbolTable
-from nostale.outside import x86
+from nostale.lint.machine import BY_ELF_NUMBER, Machine
+from nostale.lint.symbols import FUNC, MAPPING, NOTYPE, OBJECT, Symbol, SymbolTable
+from nostale.outside.instruction import Instruction, Kind
 
 if TYPE_CHECKING:
     from nostale.outside import elf  # loads numpy: only where an image is read, not where rules are listed
 
 _PAGE = 4096
 _ODD_BYTES = 256  # decoded at once from a place that a linear sweep did not come to
-# How many bytes a relocation writes and whether the place is subtracted (R_X86_64_*, System V ABI, table 4.9).
-RELOCATION_ABSOLUTE = {1: 8, 10: 4, 11: 4}
-RELOCATION_RELATIVE = {2: 4, 4: 4, 24: 8}
 
 
 class Class(StrEnum):
@@ -75,17 +73,13 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A relocation: the place that is filled in, and with what."""
+    """A relocation: the place that is filled in, with what, and whether as a distance from the place."""
 
     at: int
     symbol: Symbol
     addend: int
     type: int
-
-    @property
-    def relative(self) -> bool:
-        """Whether what is filled in is a distance from the place."""
-        return self.type in RELOCATION_RELATIVE
+    relative: bool
 
     @property
     def address(self) -> int | None:
@@ -99,17 +93,19 @@ class Image:
 
     Args:
         where: the file, as the user named it.
+        machine: the architecture it is for.
         sections: in file order, those that stay in memory and the tables beside them.
         symbols: every symbol, by flat address.
     """
 
     where: str
+    machine: Machine
     sections: tuple[Section, ...]
     symbols: SymbolTable
     _elf: elf.Elf
     _starts: list[int] = field(init=False)
     _references: dict[int, tuple[list[int], list[tuple[int, int, int, int]]]] = field(default_factory=dict)
-    _code: dict[int, x86.Instruction] = field(default_factory=dict)
+    _code: dict[int, Instruction] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._starts = [section.start for section in self.sections]
@@ -169,7 +165,8 @@ class Image:
         limit = end - section.start
         while at < len(offsets) and offsets[at] < limit:
             offset, kind, symbol, addend = rows[at]
-            yield Reference(section.start + offset, self.symbols.symbols[symbol], addend, kind)
+            relative = kind in self.machine.relative
+            yield Reference(section.start + offset, self.symbols.symbols[symbol], addend, kind, relative)
             at += 1
 
     def reference(self, address: int) -> Reference | None:
@@ -184,7 +181,7 @@ class Image:
             if section.kind is Class.DATA or table is None:
                 continue
             for offset, kind, _, addend in table[table["symbol"] == symbol.index].tolist():
-                found.append(Reference(section.start + offset, symbol, addend, kind))
+                found.append(Reference(section.start + offset, symbol, addend, kind, kind in self.machine.relative))
         return sorted(found, key=lambda one: one.at)
 
     def pointed(self, address: int) -> int | None:
@@ -195,7 +192,7 @@ class Image:
         distance = self.signed(address, 4)
         return address + distance if distance else None
 
-    def instruction(self, address: int) -> x86.Instruction | None:
+    def instruction(self, address: int) -> Instruction | None:
         """Return the instruction at a place, None outside of code. Decoded in bulk when first asked for."""
         found = self._code.get(address)
         if found is not None:
@@ -206,13 +203,13 @@ class Image:
         for start, end in self._extents(section, address):
             if address in self._code:
                 break
-            for one in x86.decode(self.content(section)[start - section.start : end - section.start], start):
+            for one in self._decode(section, start, end):
                 # What is cut off by our own choice of an end is not undecodable; it is decoded when it is asked for.
-                if one[2] is not x86.Kind.INVALID or one[0] + one[1] < end or end == section.end:
+                if one[2] is not Kind.INVALID or one[0] + one[1] < end or end == section.end:
                     self._code.setdefault(one[0], one)
         return self._code.get(address)
 
-    def decoded(self, start: int, end: int) -> list[x86.Instruction]:
+    def decoded(self, start: int, end: int) -> list[Instruction]:
         """Return the instructions of [start, end) one after the other, as a linear sweep finds them."""
         found = []
         while start < end and (one := self.instruction(start)) is not None:
@@ -235,6 +232,15 @@ class Image:
         # A jump into the middle of an instruction, or code without a symbol.
         yield address, min(section.end, address + _ODD_BYTES)
 
+    def _decode(self, section: Section, start: int, end: int) -> Iterator[Instruction]:
+        """Yield what stands in [start, end): a run of data between the code, where symbols tell, is one of its kind."""
+        content, at = self.content(section), start
+        for begin, stop in self.symbols.data_runs(start, end):
+            yield from self.machine.decode(content[at - section.start : begin - section.start], at)
+            yield begin, stop - begin, Kind.DATA, 0
+            at = stop
+        yield from self.machine.decode(content[at - section.start : end - section.start], at)
+
     def _rows(self, index: int) -> tuple[list[int], list[tuple[int, int, int, int]]]:
         if index not in self._references:
             table = self._elf.relocations.get(index)
@@ -244,7 +250,7 @@ class Image:
 
 
 def load_image(path: str | Path) -> Image:
-    """Read a relocatable x86-64 kernel object: vmlinux.o, an .o or a .ko, plain or packed by xz or zstd.
+    """Read a relocatable x86-64 or arm64 kernel object: vmlinux.o, an .o or a .ko, plain or packed by xz or zstd.
 
     Raises:
         BadInput: unreadable, damaged, of another machine, or linked.
@@ -262,9 +268,10 @@ def build_image(file: elf.Elf) -> Image:
     """
     from nostale.outside import elf
 
-    if file.machine != elf.MACHINE_X86_64:
-        machine = elf.MACHINE_NAMES.get(file.machine, f"machine {file.machine}")
-        raise BadInput(file.where, f"an image for {machine}", remedy="only x86-64 images are read so far")
+    machine = BY_ELF_NUMBER.get(file.machine)
+    if machine is None:
+        name = elf.MACHINE_NAMES.get(file.machine, f"machine {file.machine}")
+        raise BadInput(file.where, f"an image for {name}", remedy="only x86-64 and arm64 images are read")
     if file.type != elf.TYPE_RELOCATABLE:
         form = elf.TYPE_NAMES.get(file.type, f"file of type {file.type}")
         raise BadInput(
@@ -281,10 +288,10 @@ def build_image(file: elf.Elf) -> Image:
         end = at + section.size_bytes
         sections.append(Section(section.name, kind, at, end, section.writable, section.index))
         at = (end + 2 * _PAGE) // _PAGE * _PAGE  # a gap, so that the end of one is not the start of the next
-    return Image(file.where, tuple(sections), SymbolTable(_symbols(file, starts)), file)
+    return Image(file.where, machine, tuple(sections), SymbolTable(_symbols(file, starts, machine)), file)
 
 
-def _symbols(file: elf.Elf, starts: dict[int, int]) -> list[Symbol]:
+def _symbols(file: elf.Elf, starts: dict[int, int], machine: Machine) -> list[Symbol]:
     from nostale.outside import elf
 
     kinds = {elf.SYMBOL_NOTYPE: NOTYPE, elf.SYMBOL_OBJECT: OBJECT, elf.SYMBOL_FUNC: FUNC}
@@ -295,6 +302,8 @@ def _symbols(file: elf.Elf, starts: dict[int, int]) -> list[Symbol]:
         start = starts.get(section)
         address = None if start is None else start + value
         kind, bind = kinds.get(info & 15, "other"), binds.get(info >> 4, "other")
+        if machine.mapping_symbols and kind == NOTYPE and bind == "local" and name[:2] in ("$x", "$d"):
+            kind = MAPPING
         found.append(Symbol(index, name, kind, bind, address, size))
     return found
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from nostale.lint.image import Class, Image
 from nostale.lint.symbols import Symbol
 from nostale.lint.targets import INDIRECT_THUNKS, RETURN_THUNK, TRAMPOLINE, Target, Targets
-from nostale.outside.x86 import Kind
+from nostale.outside.instruction import Kind
 
 # Declared __noreturn in include/linux (panic.h, kernel.h, sched/task.h, kthread.h, reboot.h, start_kernel.h, cpu.h) or
 # arch/x86/include/asm, v6.12, and needed only where the image refers to them without defining them.
@@ -69,7 +69,7 @@ class NoReturn:
         body = self.image.decoded(function.address, function.end)
         for one in body:
             kind = one[2]
-            if kind in (Kind.RETURN, Kind.RESUME, Kind.JUMP_INDIRECT, Kind.INVALID):
+            if kind in (Kind.RETURN, Kind.RESUME, Kind.JUMP_INDIRECT, Kind.INVALID, Kind.DATA):
                 return False
             if kind in (Kind.JUMP, Kind.BRANCH) and not self._stays(one[0], function, depth):
                 return False

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nostale.lint.flow import Flow
 from nostale.lint.image import Section
 from nostale.lint.targets import How
-from nostale.outside.x86 import Kind
+from nostale.outside.instruction import Kind
 
 
 def entries(flow: Flow, sections: Sequence[Section]) -> tuple[list[int], list[int]]:
@@ -47,6 +47,6 @@ def not_reached(flow: Flow, sections: Sequence[Section], reached: set[int]) -> l
                 covered = address + length
                 transfer = flow.site(address).transfer
                 dead = transfer is not None and transfer.how is How.CALL and not transfer.returns
-            elif address >= covered and not dead and kind not in (Kind.PAD, Kind.STOP):
+            elif address >= covered and not dead and kind not in (Kind.PAD, Kind.STOP, Kind.DATA):
                 found.append(address)
     return found

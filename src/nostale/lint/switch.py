@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from nostale.lint.image import Class, Image
 from nostale.lint.symbols import Symbol
-from nostale.outside.x86 import Instruction
+from nostale.outside.instruction import Instruction
 
 _LOOK_BACK = 24  # instructions; gcc loads the table's address just before the bounds check or after it
-_ABSOLUTE_64 = 1
 
 
 def switch_targets(image: Image, jump: Instruction, function: Symbol) -> tuple[int, ...]:
@@ -19,13 +18,14 @@ def switch_targets(image: Image, jump: Instruction, function: Symbol) -> tuple[i
     """
     if function.address is None:
         return ()
+    from_end = image.machine.from_end
     before = [one for one in image.decoded(function.address, jump[0]) if one[0] < jump[0]]
     for one in [jump, *reversed(before[-_LOOK_BACK:])]:
         for reference in image.references(one[0], one[0] + one[1]):
             if reference.address is None:
                 continue
             # A displacement is counted from the end of its instruction.
-            table = reference.address + (one[0] + one[1] - reference.at if reference.relative else 0)
+            table = reference.address + (one[0] + one[1] - reference.at if from_end and reference.relative else 0)
             targets = _entries(image, table, function)
             if targets:
                 return targets
@@ -39,7 +39,7 @@ def _entries(image: Image, table: int, function: Symbol) -> tuple[int, ...]:
     first = image.reference(table)
     if first is None:
         return ()
-    stride = 8 if first.type == _ABSOLUTE_64 else 4
+    stride = 8 if first.type == image.machine.pointer else 4
     found: set[int] = set()
     at = table
     while (reference := image.reference(at)) is not None and reference.address is not None:

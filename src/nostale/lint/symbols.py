@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 FUNC, NOTYPE, OBJECT = "func", "notype", "object"
+MAPPING = "mapping"  # $x, $d: what stands from here on is code, or data (ELF for the Arm 64-bit Architecture, 5.5.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class Symbol:
     Args:
         index: in the symbol table, which decides between aliases.
         name: "" for a section's own symbol.
-        kind: `FUNC`, `NOTYPE`, `OBJECT`, or what else the format has.
+        kind: `FUNC`, `NOTYPE`, `OBJECT`, `MAPPING`, or what else the format has.
         bind: `local`, `global` or `weak`.
         address: None when the image does not define it.
         size_bytes: 0 where the source gave none.
@@ -80,11 +81,14 @@ class SymbolTable:
     _others: Spans = field(init=False)
     _labels: dict[int, Symbol] = field(init=False)
     _by_name: dict[str, Symbol] = field(init=False)
+    _mapped: list[tuple[int, bool]] = field(init=False)  # (place, whether data begins there), sorted
 
     def __post_init__(self) -> None:
-        named = [one for one in self.symbols if one.name]
+        named = [one for one in self.symbols if one.name and one.kind != MAPPING]
         self.functions = Spans(one for one in named if one.kind == FUNC)
         self._others = Spans(named)
+        mapping = [one for one in self.symbols if one.kind == MAPPING and one.address is not None]
+        self._mapped = sorted((one.address or 0, one.name.startswith("$d")) for one in mapping)
         self._labels = {}
         self._by_name = {}
         for one in named:
@@ -97,6 +101,19 @@ class SymbolTable:
     def named(self, name: str) -> Symbol | None:
         """Return the symbol of that name, the global one if there are several."""
         return self._by_name.get(name)
+
+    def data_runs(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Return the parts of [start, end) that mapping symbols call data, in order; what they do not name is code."""
+        runs: list[tuple[int, int]] = []
+        at = bisect_right(self._mapped, (start, True)) - 1
+        while at < len(self._mapped) and (at < 0 or self._mapped[at][0] < end):
+            if at >= 0 and self._mapped[at][1]:
+                stop = self._mapped[at + 1][0] if at + 1 < len(self._mapped) else end
+                run = max(self._mapped[at][0], start), min(stop, end)
+                if run[0] < run[1]:
+                    runs.append(run)
+            at += 1
+        return runs
 
     def containing(self, address: int) -> Symbol | None:
         """Return the function that `address` lies in, else any other symbol with a size."""

@@ -11,7 +11,7 @@ from nostale.contract import BadInput
 from nostale.lint.image import Class, Image, Reference, records
 
 JUMP_TABLE_FORM, EX_TABLE_FORM, HINT_FORM = "iiq", "iiI", "ihBBBxxx"
-_BUGFLAG_WARNING, _UD2_BYTES = 1, 2
+_BUGFLAG_WARNING = 1
 _FEATURE_POPCNT = 4 * 32 + 23  # X86_FEATURE_POPCNT, arch/x86/include/asm/cpufeatures.h
 
 
@@ -111,7 +111,7 @@ def warnings(image: Image) -> frozenset[int]:
         return frozenset()
     flags = {8: 4, 12: 10}[size]
     return frozenset(
-        one.address + _UD2_BYTES
+        one.address + image.machine.trap_bytes
         for one in traps
         if one.address is not None and image.signed(one.at + flags, 2) & _BUGFLAG_WARNING
     )

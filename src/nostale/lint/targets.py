@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from nostale.lint.image import Class, Image, Reference
+from nostale.lint.machine import X86_64
 from nostale.lint.symbols import Symbol
-from nostale.outside.x86 import Instruction, Kind
+from nostale.outside.instruction import Instruction, Kind
 
 TRAMPOLINE, KEY = "__SCT__", "__SCK__"  # include/linux/static_call_types.h
 RETURN_THUNK = "__x86_return_thunk"
@@ -79,7 +80,7 @@ class Targets:
 
     def of(self, reference: Reference, end: int) -> Target:
         """Return what a relocated field of an instruction that ends at `end` refers to."""
-        adjust = end - reference.at if reference.relative else 0
+        adjust = end - reference.at if reference.relative and self.image.machine.from_end else 0
         symbol = reference.symbol
         address = None if symbol.address is None else symbol.address + reference.addend + adjust
         if address is None or (symbol.name and reference.addend + adjust == 0):
@@ -93,7 +94,7 @@ class Targets:
     def near(self, one: Instruction) -> Target:
         """Return the target of a near call or jump."""
         address, length, _, near = one
-        reference = next(self.image.references(address + 1, address + length), None)
+        reference = next(self.image.references(address, address + length), None)
         return self.at(near) if reference is None else self.of(reference, address + length)
 
     def static_call(self, name: str, how: How) -> Transfer:
@@ -180,6 +181,8 @@ class Targets:
 
     def _slot_of(self, one: Instruction) -> tuple[Symbol, int] | None:
         """Return (symbol, offset) of an operand that is one fixed place in memory: disp32(%rip) or disp32 alone."""
+        if self.image.machine is not X86_64:  # loads the pointer with an instruction of its own
+            return None
         address, length = one[0], one[1]
         code = self.image.read(address, length)
         at = code.find(b"\xff")

@@ -1,0 +1,61 @@
+"""What differs from one processor architecture to the other, in one table: decoder, relocations, fillers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from nostale.outside import arm64, x86
+from nostale.outside.instruction import Instruction
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One architecture.
+
+    Args:
+        name: as Linux calls it.
+        decode: (bytes, address) to the instructions.
+        absolute: relocation type to the bytes it fills in, where an address is.
+        relative: likewise, where the distance from the place is: of data, and of an instruction's displacement.
+        pointer: the relocation of a pointer in data.
+        from_end: whether a displacement counts from the end of its instruction, and so a relocation's addend too.
+        landing_pads: instructions that a jump to a function may have skipped: they only check how it was reached.
+        trap_bytes: how long the instruction of BUG() and WARN() is.
+        mapping_symbols: whether symbols $x and $d tell code from data in it.
+    """
+
+    name: str
+    decode: Callable[[bytes | memoryview, int], list[Instruction]]
+    absolute: Mapping[int, int]
+    relative: Mapping[int, int]
+    pointer: int
+    from_end: bool
+    landing_pads: tuple[bytes, ...]
+    trap_bytes: int
+    mapping_symbols: bool
+
+
+X86_64 = Machine(
+    name="x86-64",
+    decode=x86.decode,
+    absolute={1: 8, 10: 4, 11: 4},  # R_X86_64_*, System V ABI, table 4.9
+    relative={2: 4, 4: 4, 24: 8},
+    pointer=1,
+    from_end=True,
+    landing_pads=(b"\xf3\x0f\x1e\xfa",),  # endbr64
+    trap_bytes=2,
+    mapping_symbols=False,
+)
+ARM64 = Machine(
+    name="arm64",
+    decode=arm64.decode,
+    absolute={257: 8, 258: 4},  # R_AARCH64_*, ELF for the Arm 64-bit Architecture, section 5.7
+    relative={260: 8, 261: 4},
+    pointer=257,
+    from_end=False,
+    landing_pads=(b"\x5f\x24\x03\xd5", b"\x9f\x24\x03\xd5", b"\xdf\x24\x03\xd5"),  # bti c, bti j, bti jc
+    trap_bytes=4,
+    mapping_symbols=True,
+)
+BY_ELF_NUMBER: Mapping[int, Machine] = {62: X86_64, 183: ARM64}
