@@ -82,7 +82,7 @@ FAULTS = {
     "check nothing": "nothing: no such model or file; there is entry, codegen, live",
     "watch x.dat --cpu 1-": "--cpu 1-: '1-' is not a CPU or a range of them; such as --cpu 1,4-6",
     "explain entry.noinstr-excape": "entry.noinstr-excape: nothing of that name can be explained; "
-    "did you mean entry.noinstr-escape or entry.noinstr-unbalanced?",
+    "did you mean entry.noinstr-escape or entry.noinstr-indirect or entry.noinstr-unbalanced?",
     "prov": "no command 'prov'; did you mean prove?; see nostale --help",
 }
 

@@ -12,6 +12,9 @@ from nostale.lint.reach import entries
 from nostale.outside.compressed import read_whole
 from nostale.systems.entry.image import NOINSTR_ESCAPE_RULE, RULES
 
+INDIRECT = "entry.noinstr-indirect"
+INSTRUMENTED = "entry.noinstr-instrumented"
+
 
 def verdicts(image, of="entry.noinstr-escape"):
     return [result.verdict for result in lint(image, RULES).results if result.id == of]
@@ -106,7 +109,7 @@ def test_a_count_below_zero_at_a_return_is_left_alone(assemble):
 
 def test_a_call_through_a_pointer_is_not_known_and_inside_a_range_need_not_be(assemble):
     image = assemble("FUNC f\n call *%rax\n BEGIN\n call *%rax\n END\n ret\nENDF f")
-    (verdict,) = verdicts(image)
+    (verdict,) = verdicts(image, INDIRECT)
     assert (verdict.word, last(verdict).place, last(verdict).callee) == ("unknown", "f+0x0", "{dynamic}")
 
 
@@ -130,30 +133,30 @@ def slots(table, target, section='.rodata,"a"'):
 
 
 def test_a_pointer_that_never_changes_is_as_good_as_its_target(assemble):
-    assert words(assemble(slots("ops", "quiet"))) == ["holds"]
-    assert words(assemble(slots("ops", "traced"))) == ["violated"]
+    assert words(assemble(slots("ops", "quiet")), INDIRECT) == ["holds"]
+    assert words(assemble(slots("ops", "traced")), INDIRECT) == ["violated"]
 
 
 def test_a_pointer_that_may_change_is_a_doubt_with_its_first_target_named(assemble):
-    (verdict,) = verdicts(assemble(slots("ops", "quiet", '.data,"aw"')))
+    (verdict,) = verdicts(assemble(slots("ops", "quiet", '.data,"aw"')), INDIRECT)
     assert (verdict.word, last(verdict).callee) == ("unknown", "*ops+0x8")
     assert "known targets: quiet (noinstr)" in verdict.why
 
 
 def test_a_paravirt_slot_is_known_by_its_initialiser(assemble):
-    assert words(assemble(slots("pv_ops", "quiet", '.data,"aw"'))) == ["holds"]
-    assert words(assemble(slots("pv_ops", "traced", '.data,"aw"'))) == ["violated"]
+    assert words(assemble(slots("pv_ops", "quiet", '.data,"aw"')), INDIRECT) == ["holds"]
+    assert words(assemble(slots("pv_ops", "traced", '.data,"aw"')), INDIRECT) == ["violated"]
 
 
 @pytest.mark.parametrize(("target", "word"), [("quiet", "holds"), ("traced", "violated")])
 def test_a_paravirt_slot_is_also_what_the_image_stores_there(assemble, target, word):
     store = f"\n.text\nFUNC setup\n movq ${target}, pv_ops+8(%rip)\n ret\nENDF setup"
-    assert words(assemble(slots("pv_ops", "quiet", '.data,"aw"') + store)) == [word]
+    assert words(assemble(slots("pv_ops", "quiet", '.data,"aw"') + store), INDIRECT) == [word]
 
 
 def test_a_paravirt_slot_that_gets_something_unknown_is_a_doubt(assemble):
     store = "\n.text\nFUNC setup\n movq %rax, pv_ops+8(%rip)\n ret\nENDF setup"
-    assert words(assemble(slots("pv_ops", "quiet", '.data,"aw"') + store)) == ["unknown"]
+    assert words(assemble(slots("pv_ops", "quiet", '.data,"aw"') + store), INDIRECT) == ["unknown"]
 
 
 STATIC_CALL = """
@@ -204,9 +207,46 @@ ENDF other"""
     assert "known targets: other (text), quiet (noinstr)" in verdict.why
 
 
-@pytest.mark.parametrize("name", ["__ubsan_handle_out_of_bounds", "__sanitizer_cov_trace_pc", "__tsan_func_entry"])
-def test_what_objtool_lets_pass_by_name_is_a_doubt_not_a_violation(assemble, name):
-    assert words(assemble(f"FUNC f\n BEGIN\n END\n call {name}\n ret\nENDF f")) == ["unknown"]
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("__ubsan_handle_out_of_bounds", "entry.noinstr-escape"),
+        ("__sanitizer_cov_trace_pc", INSTRUMENTED),
+        ("__tsan_func_entry", INSTRUMENTED),
+    ],
+)
+def test_what_objtool_lets_pass_by_name_is_a_doubt_not_a_violation_and_told_once(assemble, name, rule):
+    answer = lint(assemble(f"FUNC f\n BEGIN\n END\n call {name}\n ret\nENDF f"), RULES)
+    assert [(one.id, one.verdict.word) for one in answer.results if one.verdict.word != "holds"] == [(rule, "unknown")]
+
+
+@pytest.mark.parametrize("name", ["__fentry__", "__asan_load8_noabort", "__tsan_read8", "__gcov_flush"])
+def test_what_the_compiler_inserts_is_told_once_inside_of_a_range_too(assemble, name):
+    answer = lint(assemble(f"FUNC f\n BEGIN\n call {name}\n END\n call {name}\n ret\nENDF f"), RULES)
+    bad = [(one.id, one.verdict.path[-1].place) for one in answer.results if one.verdict.word == "violated"]
+    assert bad == [(INSTRUMENTED, "f+0x1"), (INSTRUMENTED, "f+0x7")]
+
+
+def test_a_function_whose_name_only_looks_like_instrumentation_is_an_escape(assemble):
+    image = assemble("FUNC f\n BEGIN\n END\n call fentry_handler\n ret\nENDF f")
+    assert (words(image), words(image, INSTRUMENTED)) == (["violated"], ["holds"])
+
+
+MCOUNT = '.pushsection __mcount_loc,"a"; .quad 1b; .popsection'
+
+
+def test_an_ftrace_site_that_is_a_nop_is_instrumentation_in_noinstr_and_nothing_elsewhere(assemble):
+    noinstr = assemble(f"FUNC f\n 1: nopl 0(%rax,%rax)\n {MCOUNT}\n ret\nENDF f")
+    (verdict,) = verdicts(noinstr, INSTRUMENTED)
+    assert (verdict.word, last(verdict).place) == ("violated", "f+0x0")
+    elsewhere = assemble(f"FUNC f\n ret\nENDF f\n.text\nFUNC g\n 1: nopl 0(%rax,%rax)\n {MCOUNT}\n ret\nENDF g")
+    assert words(elsewhere, INSTRUMENTED) == ["holds"]
+
+
+def test_idle_code_may_have_been_traceable(assemble):
+    idle = assemble(f'.section .cpuidle.text,"ax"\nFUNC f\n 1: call __fentry__\n {MCOUNT}\n ret\nENDF f')
+    (verdict,) = verdicts(idle, INSTRUMENTED)
+    assert verdict.word == "unknown" and "v6.3" in verdict.why
 
 
 def test_an_image_without_protected_code_is_nothing_to_look_at(build):

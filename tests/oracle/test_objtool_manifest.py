@@ -104,5 +104,7 @@ def test_a_kernel_stripped_of_its_annotations_never_holds(shared, manifest, tmp_
     tables = [f"--remove-section={name}" for name in (".discard.instr_begin", ".discard.instr_end")]
     subprocess.run([objcopy, *tables, packed, stripped], check=True)
     answer = lint(load_image(stripped), RULES)
-    assert {result.verdict.word for result in answer.results} == {"unknown"}
-    assert len(answer.results) > 100
+    # What the compiler inserted is instrumentation in any case, so that rule needs no annotations.
+    needing = [result for result in answer.results if result.id != "entry.noinstr-instrumented"]
+    assert {result.verdict.word for result in needing} == {"unknown"}
+    assert len(needing) > 100

@@ -30,10 +30,11 @@ def found(path, rules=RULES):
     return results
 
 
-GOOD = [("entry.noinstr-escape", "holds", None, None), ("entry.noinstr-unbalanced", "holds", None, None)]
+GOOD = [(rule.id, "holds", None, None) for rule in RULES]
 BROKEN = [
     ("entry.noinstr-escape", "violated", "demo_exception", "demo_note"),
     ("entry.noinstr-unbalanced", "violated", "demo_interrupt", None),
+    *GOOD[2:],
 ]
 
 

@@ -1,24 +1,31 @@
 """lint: every path of a kernel binary.
 
-`load_image` reads an image, `lint` runs rules over it, a `Rule` binds a contract to instructions. Everything else here
-is how, not what. Read so far: relocatable x86-64 objects (vmlinux.o, .o, .ko). Not yet: linked images, arm64.
+`load_image` reads an image, `lint` runs rules over it; a `Rule` binds a contract to instructions along paths, an
+`ImageRule` to an image as a whole. Everything else here is how, not what. Read so far: relocatable x86-64 objects
+(vmlinux.o, .o, .ko). Not yet: linked images, arm64.
 """
 
 from nostale.lint.engine import lint
+from nostale.lint.flow import Flow
 from nostale.lint.image import Class, Image, build_image, load_image
-from nostale.lint.rule import Occurrence, Rule
+from nostale.lint.rule import ImageRule, Occurrence, Rule, Stated
+from nostale.lint.tables import table_places
 from nostale.lint.targets import How, Target, Transfer, Via
 
 __all__ = [
     "Class",
+    "Flow",
     "How",
     "Image",
+    "ImageRule",
     "Occurrence",
     "Rule",
+    "Stated",
     "Target",
     "Transfer",
     "Via",
     "build_image",
     "lint",
     "load_image",
+    "table_places",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nostale.contract import Answer, Evidence, Grade, Holds, Result, Witness, judge
@@ -10,7 +10,7 @@ from nostale.lint.coverage import coverage
 from nostale.lint.flow import Flow, Site
 from nostale.lint.image import Image, Section
 from nostale.lint.reach import entries, not_reached
-from nostale.lint.rule import Occurrence, Rule
+from nostale.lint.rule import ImageRule, Occurrence, Rule, Stated
 from nostale.lint.story import tell
 from nostale.lint.tables import annotated
 from nostale.lint.walk import Walked, walk
@@ -18,7 +18,7 @@ from nostale.lint.walk import Walked, walk
 _LISTED = 12  # places named in a sentence; the number of all of them stands beside
 
 
-def lint(image: Image, rules: Sequence[Rule]) -> Answer:
+def lint(image: Image, rules: Sequence[Rule | ImageRule]) -> Answer:
     """Check every path of an image against each rule.
 
     Args:
@@ -32,12 +32,30 @@ def lint(image: Image, rules: Sequence[Rule]) -> Answer:
         BadInput: a table of the image does not hold together.
     """
     flow = Flow(image)
-    runs = [Run(flow, rule) for rule in rules]
-    results = tuple(result for run in runs for result in run.results())
-    scope = {kind for rule in rules for kind in rule.scope}
+    along = [Run(flow, rule) for rule in rules if isinstance(rule, Rule)]
+    evidence = {run.rule.id: run.evidence for run in along}
+    results: list[Result] = []
+    for rule in rules:
+        results += judged(rule, evidence[rule.id]() if isinstance(rule, Rule) else rule.look(flow))
+    scope = {kind for run in along for kind in run.rule.scope}
     sections = [one for one in image.sections if one.kind in scope and one.end > one.start]
-    marks = sorted({table for rule in rules for table, _ in rule.marks})
-    return Answer("lint", image.where, coverage(flow, sections, marks, [run.walked for run in runs]), results)
+    marks = sorted({table for run in along for table, _ in run.rule.marks})
+    return Answer("lint", image.where, coverage(flow, sections, marks, [run.walked for run in along]), tuple(results))
+
+
+def judged(rule: Stated, evidence: Evidence) -> list[Result]:
+    """Return what may be concluded from what a rule saw, a result each."""
+    return [
+        Result(
+            rule.id,
+            rule.title,
+            rule.why,
+            rule.requirements,
+            verdict,
+            "" if isinstance(verdict, Holds) else rule.remedy,
+        )
+        for verdict in judge(rule.binding, evidence)
+    ]
 
 
 @dataclass(slots=True)
@@ -48,6 +66,7 @@ class Run:
     rule: Rule
     sections: list[Section] = field(init=False)
     marks: dict[int, tuple[Occurrence, ...]] = field(init=False)
+    places: Mapping[int, tuple[Occurrence, ...]] = field(init=False)
     present: list[str] = field(init=False)
     walked: Walked = field(init=False)
 
@@ -59,37 +78,23 @@ class Run:
         for table, event in rule.marks:
             for address, count in annotated(image, table).items():
                 self.marks[address] = self.marks.get(address, ()) + (Occurrence(event),) * count
+        self.places = rule.places(self.flow)
         first, later = entries(self.flow, self.sections)
         self.walked = walk(self.flow, rule.contract.automaton, rule.binding.start, self.events_at, first, later)
 
     def events_at(self, site: Site) -> Sequence[Occurrence]:
         """Return the events of an instruction: annotations first, they hold from its first byte on."""
-        marks = self.marks.get(site.address, ())
+        before = (*self.marks.get(site.address, ()), *self.places.get(site.address, ()))
         if site.transfer is None:
-            return marks
-        return (*marks, *self.rule.classify(site.transfer, self._section(site.address)))
-
-    def results(self) -> list[Result]:
-        """Judge what was seen."""
-        rule = self.rule
-        verdicts = judge(rule.binding, self._evidence())
-        return [
-            Result(
-                rule.id,
-                rule.title,
-                rule.why,
-                rule.requirements,
-                verdict,
-                "" if isinstance(verdict, Holds) else rule.remedy,
-            )
-            for verdict in verdicts
-        ]
+            return before
+        return (*before, *self.rule.classify(site.transfer, self._section(site.address)))
 
     def _section(self, address: int) -> str:
         section = self.flow.image.section_at(self.flow.home(address))
         return section.name if section else "?"
 
-    def _evidence(self) -> Evidence:
+    def evidence(self) -> Evidence:
+        """Return what was seen, and what was not."""
         walked = self.walked
         # Annotations are emitted all or none: an image that lacks them may still have had them in its source.
         unseen = {} if self.present else {event: Grade.UNSEEN for _, event in self.rule.marks}
@@ -109,7 +114,7 @@ class Run:
             names = ", ".join(sorted(self.rule.scope))
             return [f"the image has no code of class {names}: there was nothing to look at"]
         found = []
-        if not self.present:
+        if self.rule.marks and not self.present:
             tables = ", ".join(table for table, _ in self.rule.marks)
             found.append(f"the image has no {tables}: what its source allows there cannot be told")
         for address, why in sorted(walked.stuck.items()):

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 
 from nostale.lint.image import Class, Image
 from nostale.lint.noreturn import NoReturn
+from nostale.lint.pointers import Pointers
 from nostale.lint.switch import switch_targets
 from nostale.lint.symbols import Symbol
 from nostale.lint.tables import Group, Tables, read_tables
-from nostale.lint.targets import INDIRECT_THUNKS, RETURN_THUNK, TRAMPOLINE, How, Target, Targets, Transfer, Via, pointer
+from nostale.lint.targets import INDIRECT_THUNKS, RETURN_THUNK, TRAMPOLINE, How, Target, Targets, Transfer, Via
 from nostale.outside.instruction import Instruction, Kind
 
 _PUSHES_BYTES = 48  # what iret to the next instruction needs: five pushes and the loads before them
@@ -48,6 +49,7 @@ class Flow:
     image: Image
     tables: Tables = field(init=False)
     _targets: Targets = field(init=False)
+    _pointers: Pointers = field(init=False)
     _noreturn: NoReturn = field(init=False)
     _replaced_starts: list[int] = field(init=False)
     _hinted: frozenset[int] = field(init=False)
@@ -56,6 +58,7 @@ class Flow:
     def __post_init__(self) -> None:
         self.tables = read_tables(self.image)
         self._targets = Targets(self.image)
+        self._pointers = Pointers(self.image, self._targets, self.tables)
         self._noreturn = NoReturn(self.image, self._targets)
         self._replaced_starts = [start for start, _, _ in self.tables.replaced]
         self._hinted = frozenset(self.tables.hints)
@@ -137,7 +140,7 @@ class Flow:
         if target.name == RETURN_THUNK:
             return Site(address, kind, (), Transfer(How.RETURN, Via.DIRECT, ""))
         if target.name.startswith(INDIRECT_THUNKS):
-            return Site(address, kind, (), pointer(How.TAIL))
+            return Site(address, kind, (), self._through_thunk(one, target, How.TAIL))
         if target.name.startswith(TRAMPOLINE):
             return Site(address, kind, (), self._targets.static_call(target.name.removeprefix(TRAMPOLINE), How.TAIL))
         if target.address is None or self._is_tail(address, target):
@@ -154,7 +157,7 @@ class Flow:
         if targets:
             edges = [edge for target in targets for edge in self.arrive(target, "switch")]
             return Site(one[0], one[2], tuple(edges))
-        return Site(one[0], one[2], (), self._targets.slot(one, How.TAIL))
+        return Site(one[0], one[2], (), self._pointers.indirect(one, How.TAIL, function))
 
     def _call(self, one: Instruction) -> Site:
         address, _, kind, _ = one
@@ -162,7 +165,7 @@ class Flow:
         if target.name.startswith(TRAMPOLINE):
             transfer = self._targets.static_call(target.name.removeprefix(TRAMPOLINE), How.CALL)
         elif target.name.startswith(INDIRECT_THUNKS):
-            transfer = pointer(How.CALL)
+            transfer = self._through_thunk(one, target, How.CALL)
         elif target.address is not None and self._is_inner(address, target.address):
             edges, stuck = self._next(one)
             return Site(address, kind, (*edges, *self.arrive(target.address, "call within the function")), stuck=stuck)
@@ -171,7 +174,7 @@ class Flow:
         return self._after_call(one, transfer)
 
     def _call_indirect(self, one: Instruction) -> Site:
-        return self._after_call(one, self._targets.slot(one, How.CALL))
+        return self._after_call(one, self._pointers.indirect(one, How.CALL, self.function(one[0])))
 
     def _after_call(self, one: Instruction, transfer: Transfer) -> Site:
         edges, stuck = self._next(one) if transfer.returns else ((), "")
@@ -232,6 +235,10 @@ class Flow:
             inside = next(part.start for part in group.replacements if part.start <= one[0] < part.end)
             fixups += self.tables.fixups.get(group.start + one[0] - inside, ())
         return tuple(edge for fixup in fixups for edge in self.arrive(fixup, "it faults and goes on at its fixup"))
+
+    def _through_thunk(self, one: Instruction, thunk: Target, how: How) -> Transfer:
+        """Return the transfer of `call __x86_indirect_thunk_REGISTER`."""
+        return self._pointers.register(one, thunk.name.rsplit("_", 1)[1], how, self.function(one[0]))
 
     def _direct(self, how: How, target: Target) -> Transfer:
         returns = how is How.JUMP or not self._noreturn.never(target)

@@ -70,6 +70,11 @@ class Section:
     writable: bool
     index: int
 
+    @property
+    def executable(self) -> bool:
+        """Whether it holds instructions."""
+        return self.kind is not Class.DATA
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -183,6 +188,39 @@ class Image:
             for offset, kind, _, addend in table[table["symbol"] == symbol.index].tolist():
                 found.append(Reference(section.start + offset, symbol, addend, kind, kind in self.machine.relative))
         return sorted(found, key=lambda one: one.at)
+
+    def references_into(self, start: int, end: int) -> list[Reference]:
+        """Return the relocations of code and data whose symbol and addend lie in [start, end): O(relocations)."""
+        import numpy as np
+
+        places = np.array([-1 if one.address is None else one.address for one in self.symbols.symbols], "i8")
+        found = []
+        for section in self.sections:
+            table = self._elf.relocations.get(section.index)
+            if table is None or section.name.startswith(".discard."):
+                continue
+            to = places[table["symbol"]]
+            within = (to >= 0) & (to + table["addend"] >= start) & (to + table["addend"] < end)
+            for offset, kind, symbol, addend in table[within].tolist():
+                found.append(
+                    Reference(
+                        section.start + offset,
+                        self.symbols.symbols[symbol],
+                        addend,
+                        kind,
+                        kind in self.machine.relative,
+                    )
+                )
+        return sorted(found, key=lambda one: one.at)
+
+    def instruction_around(self, address: int) -> Instruction | None:
+        """Return the instruction that the byte at `address` is part of, by a sweep of its function."""
+        function = self.symbols.functions.containing(address)
+        section = self.section_at(address)
+        if section is None or section.kind is Class.DATA:
+            return None
+        start = function.address if function is not None and function.address is not None else section.start
+        return next((one for one in self.decoded(start, address + 1) if one[0] <= address < one[0] + one[1]), None)
 
     def pointed(self, address: int) -> int | None:
         """Return what a table's field at `address` points to, by relocation or as a distance; None where undefined."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from nostale.contract import Binding, Contract, Grade, Source
+from nostale.contract import Binding, Contract, Evidence, Grade, Source
+from nostale.lint.flow import Flow
 from nostale.lint.image import Class
 from nostale.lint.targets import Transfer
 
@@ -31,12 +32,20 @@ class Occurrence:
     doubt: str = ""
 
 
-Classify = Callable[[Transfer, str], tuple[Occurrence, ...]]
+Occurrences = tuple[Occurrence, ...]
+Classify = Callable[[Transfer, str], Occurrences]
+Places = Callable[[Flow], Mapping[int, Occurrences]]
+Look = Callable[[Flow], Evidence]
+
+
+def nowhere_else(flow: Flow) -> Mapping[int, Occurrences]:
+    """Return no places: every event is a transfer or an annotation."""
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """One rule of the lint engine.
+class Stated:
+    """What every kind of rule says of itself: its page, its `explain` and its row of the catalogue are made of it.
 
     Args:
         binding: the contract in this engine's terms; its `start` is the state at each entry.
@@ -44,10 +53,6 @@ class Rule:
         why: why it is bad.
         example: source or assembly that breaks it.
         remedy: how to mend it.
-        scope: the sections whose code is walked.
-        marks: (section of annotations, event): the event takes effect before the instruction that is named.
-        classify: the events of a transfer, told the section that it is in.
-        counted: what the automaton's state is, for a reader.
     """
 
     binding: Binding
@@ -55,10 +60,6 @@ class Rule:
     why: str
     example: str
     remedy: str
-    scope: frozenset[Class]
-    marks: tuple[tuple[str, str], ...]
-    classify: Classify
-    counted: str = "state"
 
     @property
     def contract(self) -> Contract:
@@ -84,3 +85,33 @@ class Rule:
     def sources(self) -> tuple[Source, ...]:
         """Where it comes from."""
         return self.contract.sources
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Stated):
+    """A rule along paths: the contract's automaton is run over every instruction of some sections.
+
+    Args:
+        scope: the sections whose code is walked.
+        marks: (section of annotations, event): the event takes effect before the instruction that is named.
+        classify: the events of a transfer, told the section that it is in.
+        counted: what the automaton's state is, for a reader.
+        places: the events that the image's tables put at an instruction, by address.
+    """
+
+    scope: frozenset[Class]
+    marks: tuple[tuple[str, str], ...]
+    classify: Classify
+    counted: str = "state"
+    places: Places = nowhere_else
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRule(Stated):
+    """A rule over an image as a whole, which looks by itself.
+
+    Args:
+        look: what it saw, to be judged.
+    """
+
+    look: Look

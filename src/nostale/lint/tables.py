@@ -96,6 +96,11 @@ def annotated(image: Image, name: str) -> dict[int, int]:
     return dict(found)
 
 
+def table_places(image: Image, name: str) -> list[int]:
+    """Return the places that a table of 8-byte pointers names, in its order; [] where there is no such table."""
+    return _pointed(image, name, "q")
+
+
 def warnings(image: Image) -> frozenset[int]:
     """Return the places after the traps that only warn: __bug_table says so even where .discard.reachable is gone.
 

@@ -142,12 +142,8 @@ class Targets:
                     found.append(self.of(one, one.at))
         return [target for target in found if not target.name.startswith(TRAMPOLINE)]
 
-    def slot(self, one: Instruction, how: How) -> Transfer:
-        """Return the transfer of an indirect call or jump, with the pointers that its slot is known to hold."""
-        place = self._slot_of(one)
-        if place is None:
-            return pointer(how)
-        symbol, offset = place
+    def held(self, symbol: Symbol, offset: int, how: How) -> Transfer:
+        """Return the transfer through the pointer at an offset of `symbol`."""
         name = f"*{symbol.name}+{offset:#x}" if offset else f"*{symbol.name}"
         pointers = self._known_pointers(symbol, offset)
         found = {target.name: target for target in pointers if target is not None}
@@ -179,19 +175,11 @@ class Targets:
         section = self.image.section_at(address)
         return section is None or section.writable
 
-    def _slot_of(self, one: Instruction) -> tuple[Symbol, int] | None:
+    def place(self, one: Instruction) -> tuple[Symbol, int] | None:
         """Return (symbol, offset) of an operand that is one fixed place in memory: disp32(%rip) or disp32 alone."""
         if self.image.machine is not X86_64:  # loads the pointer with an instruction of its own
             return None
         address, length = one[0], one[1]
-        code = self.image.read(address, length)
-        at = code.find(b"\xff")
-        if at < 0 or b"\x64" in code[:at] or b"\x65" in code[:at]:  # %fs, %gs: another place on every CPU
-            return None
-        modrm, sib = code[at + 1], code[at + 2] if at + 2 < length else 0
-        relative = modrm & 0xC7 == 0x05
-        if not relative and not (modrm & 0xC7 == 0x04 and sib == 0x25):
-            return None
         reference = next(self.image.references(address, address + length), None)
         if reference is None:
             return None

@@ -11,7 +11,7 @@ from nostale.systems.catalogue import SYSTEMS
 from nostale.systems.system import System
 
 if TYPE_CHECKING:
-    from nostale.lint import Rule
+    from nostale.lint import Stated
     from nostale.prove import Model
 
 
@@ -90,7 +90,7 @@ def _contract_page(system: System, contract: Contract) -> Page:
     )
 
 
-def _rule_sections(rule: Rule) -> tuple[tuple[str, str], ...]:
+def _rule_sections(rule: Stated) -> tuple[tuple[str, str], ...]:
     return ("What lint does", rule.what), ("Example", rule.example)
 
 

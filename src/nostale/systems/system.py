@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nostale.contract import Contract, Requirement
 
 if TYPE_CHECKING:  # each engine is imported only by the commands that use it
-    from nostale.lint import Rule
+    from nostale.lint import ImageRule, Rule
     from nostale.prove import Model
     from nostale.watch import TraceMonitor
 
@@ -40,7 +40,7 @@ class System:
     rely: str
     contracts: tuple[Contract, ...] = ()
     models: Callable[[], tuple[type[Model], ...]] = tuple
-    rules: Callable[[], tuple[Rule, ...]] = tuple
+    rules: Callable[[], tuple[Rule | ImageRule, ...]] = tuple
     monitors: Callable[[], tuple[TraceMonitor, ...]] = tuple
 
     def requirements(self) -> tuple[Requirement, ...]:

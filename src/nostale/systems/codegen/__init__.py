@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nostale.systems.codegen.contract import SYNC_BEFORE_EXECUTE
+from nostale.systems.codegen.contract import SYNC_BEFORE_EXECUTE, WX
 from nostale.systems.system import System
 
 if TYPE_CHECKING:
+    from nostale.lint import ImageRule, Rule
     from nostale.prove import Model
     from nostale.watch import TraceMonitor
 
@@ -16,6 +17,12 @@ def _models() -> tuple[type[Model], ...]:
     from nostale.systems.codegen.model import TextPoke
 
     return (TextPoke,)
+
+
+def _rules() -> tuple[Rule | ImageRule, ...]:
+    from nostale.systems.codegen.image import RULES
+
+    return RULES
 
 
 def _monitors() -> tuple[TraceMonitor, ...]:
@@ -32,7 +39,8 @@ SYSTEM = System(
     sync="cache maintenance, core sync, INT3 protocol",
     use="executing it",
     rely="patch done, buffer reused",
-    contracts=(SYNC_BEFORE_EXECUTE,),
+    contracts=(SYNC_BEFORE_EXECUTE, WX),
     models=_models,
+    rules=_rules,
     monitors=_monitors,
 )

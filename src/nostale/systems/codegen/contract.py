@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nostale.contract import Contract, Event, Role, Source
+from nostale.contract import Automaton, Contract, Event, Role, Source
 
 SYNC_BEFORE_EXECUTE = Contract(
     id="codegen.sync-before-execute",
@@ -24,4 +24,22 @@ SYNC_BEFORE_EXECUTE = Contract(
         Source("arch/x86/kernel/alternative.c, text_poke_bp_batch(), v6.12"),
         Source("Arm ARM B2.2.5, concurrent modification and execution of instructions"),
     ),
+)
+
+WX = Contract(
+    id="codegen.wx",
+    title="nothing of an image is writable and executable at once",
+    why="whoever can write to code that runs needs no other flaw; and code that changes in place under a CPU that "
+    "fetches it is a view that goes stale without anybody being told",
+    remedy="keep code and what is written apart: drop the w of the section's flags, keep data in a data section, and "
+    "change code through text_poke(), which writes through an alias that nobody executes",
+    keys=("place",),
+    observer="place",
+    events=(Event("map", Role.USE, ("place",), "memory is executed from where it may be written"),),
+    requirements=("CG-1", "CG-2"),
+    sources=(
+        Source("kernel/module/strict_rwx.c, module_enforce_rwx_sections(), v6.12"),
+        Source("Luto and Kees Cook on bcachefs's code generation: no linear address may be W and X"),
+    ),
+    automaton=Automaton.of("wx", (), initial="apart", forbidden=("map",)),
 )

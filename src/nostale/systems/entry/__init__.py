@@ -8,7 +8,7 @@ from nostale.systems.entry.contract import CONTRACTS
 from nostale.systems.system import System
 
 if TYPE_CHECKING:
-    from nostale.lint import Rule
+    from nostale.lint import ImageRule, Rule
     from nostale.prove import Model
 
 
@@ -18,7 +18,7 @@ def _models() -> tuple[type[Model], ...]:
     return (IrqEntry,)
 
 
-def _rules() -> tuple[Rule, ...]:
+def _rules() -> tuple[Rule | ImageRule, ...]:
     from nostale.systems.entry.image import RULES
 
     return RULES

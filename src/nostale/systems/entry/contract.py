@@ -71,4 +71,54 @@ NOINSTR_UNBALANCED = Contract(
     ),
 )
 
-CONTRACTS = (NOINSTR_ESCAPE, NOINSTR_UNBALANCED)
+NOINSTR_INDIRECT = Contract(
+    id="entry.noinstr-indirect",
+    title="an indirect call or jump of noinstr code goes to noinstr code only, or stands inside an annotated range",
+    why="Where a function pointer goes is decided at run time. Before the kernel's context is established it may go to "
+    "code that a tracer or probe may run in, and nothing in the source shows it.",
+    remedy="Make it a direct call, or a call through pv_ops or a constant table whose functions are all noinstr; or "
+    "put instrumentation_begin() and instrumentation_end() around it once the context is established.",
+    keys=_CONTEXT,
+    observer="context",
+    events=(
+        Event("enter", Role.CHANGE, _CONTEXT, "the kernel is entered: nothing is known of its context"),
+        Event("begin", Role.SYNC, _CONTEXT, _BEGIN),
+        Event("end", Role.CHANGE, _CONTEXT, _END),
+        Event("indirect", Role.USE, _CONTEXT, "control goes to instrumentable code through a pointer"),
+    ),
+    requirements=("EN-3", "EN-17"),
+    sources=(*_SOURCES, Source("db2b0c5d7b6f objtool: Support pv_ops indirect calls for noinstr")),
+    automaton=_with_entry(
+        depth_automaton(
+            "noinstr_indirect",
+            enter="begin",
+            leave="end",
+            needs_inside="indirect",
+            needs_outside=None,
+            limit=DEPTH_LIMIT,
+        ),
+        "enter",
+    ),
+)
+
+NOINSTR_INSTRUMENTED = Contract(
+    id="entry.noinstr-instrumented",
+    title="the compiler puts no instrumentation into noinstr code",
+    why="A call that the compiler inserts for ftrace, a sanitizer, coverage or profiling runs in a function that was "
+    "to be free of it, before RCU watches and the context is established; an ftrace site can also be patched while "
+    "the function runs.",
+    remedy="Build the function with the attributes of noinstr (notrace, no_kcsan, no_sanitize_address, no_profile, "
+    "no_sanitize_coverage), or the whole file without the option in its Makefile.",
+    keys=_CONTEXT,
+    observer="context",
+    events=(Event("instrument", Role.USE, _CONTEXT, "a call that the compiler inserted runs"),),
+    requirements=("EN-2", "EN-4", "EN-5"),
+    sources=(
+        Source("include/linux/compiler_types.h, noinstr and __no_sanitize_or_inline, v6.12"),
+        Source("tools/objtool/check.c, is_profiling_func(), v6.12"),
+        Source("Documentation/core-api/entry.rst, v6.12"),
+    ),
+    automaton=Automaton.of("noinstr_instrumented", (), initial="protected", forbidden=("instrument",)),
+)
+
+CONTRACTS = (NOINSTR_ESCAPE, NOINSTR_UNBALANCED, NOINSTR_INDIRECT, NOINSTR_INSTRUMENTED)

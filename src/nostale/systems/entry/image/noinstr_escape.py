@@ -3,66 +3,46 @@
 from __future__ import annotations
 
 from nostale.contract import Binding, Bound, Grade
-from nostale.lint import How, Occurrence, Rule, Target, Transfer, Via
+from nostale.lint import How, Occurrence, Rule, Transfer, Via
 from nostale.systems.entry.contract import NOINSTR_ESCAPE
-from nostale.systems.entry.image.protected import ASSUMPTIONS, MARKS, PROTECTED, SCOPE, START_WHY
-
-# What objtool lets pass by name, and why it is a doubt here: (prefix, reason).
-_PATCHED_OUT = "objtool --hacks=noinstr makes this call a NOP; this image may be from before that"
-_DOUBTFUL = (
-    ("__ubsan_handle_", "it is called only if an operation turns out to be undefined"),
-    ("__sanitizer_cov_", _PATCHED_OUT),
-    ("__tsan_func_", _PATCHED_OUT),
-    ("__tsan_atomic_signal_fence", _PATCHED_OUT),
+from nostale.systems.entry.image.noinstr_instrumented import inserted
+from nostale.systems.entry.image.protected import (
+    ASSUMPTIONS,
+    MARKS,
+    PROTECTED,
+    SCOPE,
+    START_WHY,
+    doubt_of,
+    known,
+    verb,
+    why_not,
 )
+
+# What objtool lets pass by name, and why it is a doubt here.
+_HANDLER = "__ubsan_handle_"
+_UNDEFINED = "it is called only if an operation turns out to be undefined"
 
 
 def classify(transfer: Transfer, section: str) -> tuple[Occurrence, ...]:
     """Return the escape that a transfer is or may be.
 
-    Exact: one of its known targets is instrumentable. May: its targets are not all known, whatever the known ones are.
+    Exact: its target is instrumentable. May: a static call, whose targets are not all known. What goes through a
+    pointer is entry.noinstr-indirect's, what the compiler inserted entry.noinstr-instrumented's.
     """
-    if transfer.how in (How.RETURN, How.RESUME):
+    if transfer.how in (How.RETURN, How.RESUME) or transfer.via in (Via.SLOT, Via.POINTER):
         return ()
-    outside = [target for target in transfer.targets if not _protected(target)]
-    verb = "jump" if transfer.how is How.JUMP else "call"
-    what = f"{verb} to {transfer.callee}() leaves {section} section"
-    reason = next((reason for prefix, reason in _DOUBTFUL if transfer.callee.startswith(prefix)), None)
-    if reason is not None and outside:
-        doubt = f"cannot tell whether {transfer.callee}() runs: {reason}"
+    outside = [target for target in transfer.targets if target.kind not in PROTECTED]
+    what = f"{verb(transfer)} to {transfer.callee}() leaves {section} section"
+    if (transfer.complete and not outside) or inserted(transfer.callee):
+        return ()
+    if transfer.callee.startswith(_HANDLER):
+        doubt = f"cannot tell whether {transfer.callee}() runs: {_UNDEFINED}"
         return (Occurrence("escape", what, doubt, transfer.callee, Grade.MAY, doubt),)
     # The initial target of a static call is one that it starts with, not one that it is known to keep.
     if outside and transfer.via is not Via.STATIC_CALL:
-        return (Occurrence("escape", what, _why(outside[0], transfer), _callee(outside[0], transfer)),)
-    if transfer.complete and not outside:
-        return ()
-    what = f"{verb} to {transfer.callee} may leave {section} section"
-    return (Occurrence("escape", what, _known(transfer), transfer.callee, Grade.MAY, _doubt(transfer)),)
-
-
-def _protected(target: Target) -> bool:
-    return target.kind in PROTECTED
-
-
-def _callee(target: Target, transfer: Transfer) -> str:
-    return target.name if transfer.via is Via.DIRECT else f"{transfer.callee} ({target.name})"
-
-
-def _why(target: Target, transfer: Transfer) -> str:
-    if target.kind is None:
-        return f"{target.name} is not defined in this image, so not in its protected sections, and no range is open"
-    return f"{target.name} may be traced, probed or sanitized, and no annotated range is open"
-
-
-def _known(transfer: Transfer) -> str:
-    if not transfer.targets:
-        return "no target is known"
-    names = (f"{one.name} ({one.kind.value if one.kind else 'not defined here'})" for one in transfer.targets)
-    return f"known targets: {', '.join(names)}"
-
-
-def _doubt(transfer: Transfer) -> str:
-    return f"cannot tell where {transfer.callee} goes: {_known(transfer)}; missing: {transfer.missing}"
+        return (Occurrence("escape", what, why_not(outside[0]), outside[0].name),)
+    what = f"{verb(transfer)} to {transfer.callee} may leave {section} section"
+    return (Occurrence("escape", what, known(transfer), transfer.callee, Grade.MAY, doubt_of(transfer)),)
 
 
 NOINSTR_ESCAPE_RULE = Rule(
@@ -74,15 +54,18 @@ NOINSTR_ESCAPE_RULE = Rule(
             "begin": Bound("an entry of .discard.instr_begin", Grade.EXACT, "the image has no such section"),
             "end": Bound("an entry of .discard.instr_end", Grade.EXACT),
             "escape": Bound(
-                "a call, tail call or jump to code outside of .noinstr.text, .entry.text, .cpuidle.text and the thunks",
+                "a direct or static call, tail call or jump to code outside of .noinstr.text, .entry.text, "
+                ".cpuidle.text and the thunks",
                 Grade.EXACT,
-                "a static or indirect call leaves only if a target that it has at run time does",
+                "a static call leaves only if a target that it has at run time does",
             ),
         },
         start="0",
         start_why=START_WHY,
         assumptions=(
             *ASSUMPTIONS,
+            "calls through pointers are looked at by entry.noinstr-indirect, those that the compiler inserts by "
+            "entry.noinstr-instrumented",
             "a function that the image does not define is instrumentable, as objtool --link has it: of a single object "
             "link the others to it first",
         ),
