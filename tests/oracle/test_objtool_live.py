@@ -1,6 +1,6 @@
 """Random defects put into a kernel object: whatever objtool reports of them must be found, at the same place.
 
-Needs objtool itself: NOSTALE_OBJTOOL names it (Debian: linux-kbuild-6.12*, tools/objtool/objtool.real-x86).
+Needs objtool itself, which `python bench/_kernel.py objtool` makes; NOSTALE_OBJTOOL names another one.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ import os
 import random
 import re
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
+from bench._kernel import place
 
 from nostale.lint import build_image, lint
 from nostale.outside.compressed import read_whole
@@ -32,9 +34,9 @@ _OUTSIDE = ("_printk", "schedule", "__warn_printk", "trace_hardirqs_on")
 
 @pytest.fixture(scope="module")
 def objtool():
-    path = os.environ.get("NOSTALE_OBJTOOL")
-    if not path:
-        pytest.skip("no objtool: set NOSTALE_OBJTOOL to tools/objtool/objtool.real-x86 of a linux-kbuild package")
+    path = Path(os.environ.get("NOSTALE_OBJTOOL") or place() / "objtool")
+    if not path.exists():
+        pytest.skip(f"no objtool at {path}: `python bench/_kernel.py objtool` makes it in half a minute")
     return path
 
 
@@ -79,8 +81,8 @@ def test_nothing_that_objtool_reports_is_missed(objtool, base, tmp_path, seed):
     results = lint(build_image(parse_elf(path.read_bytes(), "mutant.o")), RULES).results
     # Of a call through a pointer objtool assumes the worst; here it is a doubt.
     words = {True: ("violated", "unknown"), False: ("violated",)}
-    for place, callee in told:
+    for where, callee in told:
         found = [
             one.verdict for one in results if one.verdict.word in words[callee == "{dynamic}"] and one.verdict.path
         ]
-        assert (place, callee) in {(one.path[-1].place, one.path[-1].callee) for one in found}
+        assert (where, callee) in {(one.path[-1].place, one.path[-1].callee) for one in found}

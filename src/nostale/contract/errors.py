@@ -29,7 +29,13 @@ class NostaleError(Exception):
     def __str__(self) -> str:
         cause = f" (likely {self.cause})" if self.cause else ""
         remedy = f"; {self.remedy}" if self.remedy else ""
-        return f"{self.where}: {self.what}{cause}{remedy}"
+        line = f"{self.where}: {self.what}{cause}{remedy}"
+        # A name out of a damaged file may hold anything; it is still one line, and no order to the terminal.
+        return line if line.isprintable() else "".join(one if one.isprintable() else _escaped(one) for one in line)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 class BadInput(NostaleError):
