@@ -1,10 +1,12 @@
-"""Write a system as C: packed states, and a function that gives every successor of one. The search is explorer/*.c."""
+"""Write a system as C, as explorer/system.h wants it: packed states, and a function that gives each one's successors.
+
+The explorer itself is the same for all systems of a size: it is compiled once and linked to each.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 
 from nostale.contract import BadInput
 from nostale.prove.ir import (
@@ -33,13 +35,25 @@ from nostale.prove.layout import Field, Layout, layout
 from nostale.prove.symmetry import moves, refuse_bad_shape
 from nostale.prove.symmetrygen import symmetry_in_c
 
-# Of properties and of the value that leaves its range, in masks of 64 bits.
+# In masks of 64 bits, the last of which stands for a value that left its range.
 MOST_PROPERTIES = 63
-_PARTS = ("store", "symmetry", "search", "ways", "main")
 
 
-def generate(system: System) -> str:
-    """Return the whole C program that explores the system.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A system as C.
+
+    Args:
+        text: complete but for the headers' folder.
+        sizes: what the explorer that it is linked to must be compiled for: macros and their numbers.
+    """
+
+    text: str
+    sizes: tuple[tuple[str, int], ...]
+
+
+def generate(system: System) -> Source:
+    """Return the C of a system.
 
     Raises:
         BadInput: it asks more than the explorer can hold apart.
@@ -52,28 +66,13 @@ def generate(system: System) -> str:
         )
     refuse_bad_shape(system)
     writer = _Writer(system, layout(system))
-    return "\n".join(
-        [*_sizes(system, writer.layout), _part("state"), *writer.tables(), *writer.functions()]
-        + [_part(name) for name in _PARTS]
-    )
-
-
-def _part(name: str) -> str:
-    return files("nostale.prove").joinpath("explorer", f"{name}.c").read_text()
-
-
-def _sizes(system: System, packed: Layout) -> list[str]:
-    scenes = sum(1 << p.number for p in system.predicates if p.kind == "sometimes")
-    sizes = {
-        "WORDS": packed.words,
-        "RULES": max(1, len(system.rules)),
-        "PROPERTIES": system.n_properties,
-        "LANES": max(1, len(_lanes(system))),
-        "SLOTS": len(system.slots),
-        "SCENES": f"{scenes:#x}ull",
-        "MOVES": len(moves(system)),
-    }
-    return [f"#define {name} {value}" for name, value in sizes.items()]
+    words, lanes = writer.layout.words, max(1, len(_lanes(system)))
+    symmetric = bool(writer.layout.records)
+    text = [f"#define WORDS {words}", '#include "system.h"', *writer.tables(), *writer.functions()]
+    if symmetric:
+        text += symmetry_in_c(system, writer.layout, _lanes(system))
+    sizes = (("WORDS", words), ("LANE_WORDS", (lanes + 63) // 64), ("SYMMETRIC", int(symmetric)))
+    return Source("\n".join(text) + "\n", sizes)
 
 
 def _lanes(system: System) -> list[str]:
@@ -92,30 +91,39 @@ class _Writer:
         return self.layout.fields
 
     def tables(self) -> list[str]:
-        """The initial state, the lane of each rule, and where each slot stands."""
+        """How much there is of each kind, the initial state, the lane of each rule, and where each slot stands."""
         words = [0] * self.layout.words
         for slot, field in zip(self.system.slots, self.fields):
             words[field.word] |= (slot.first - slot.low) << field.shift
         lanes = {lane: number for number, lane in enumerate(_lanes(self.system))}
         of_rules = ", ".join(str(lanes[rule.lane]) for rule in self.system.rules)
         of_slots = ", ".join(f"{{{f.word}, {f.shift}, {_mask(f.bits)}}}" for f in self.fields)
+        scenes = sum(1 << p.number for p in self.system.predicates if p.kind == "sometimes")
+        sizes = {
+            "rules": max(1, len(self.system.rules)),
+            "properties": self.system.n_properties,
+            "lanes": max(1, len(lanes)),
+            "slots": len(self.system.slots),
+            "moves": len(moves(self.system)),
+            "scenes": f"{scenes:#x}ull",
+        }
         return [
-            f"static const struct state INITIAL = {{{{{', '.join(f'{word:#x}ull' for word in words)}}}}};",
-            f"static const uint32_t LANE[RULES] = {{{of_rules}}};",
-            f"static const struct field FIELD[SLOTS ? SLOTS : 1] = {{{of_slots}}};",
+            f"const struct sizes SIZES = {{{', '.join(f'.{name} = {size}' for name, size in sizes.items())}}};",
+            f"const struct state INITIAL = {{{{{', '.join(f'{word:#x}ull' for word in words)}}}}};",
+            f"const uint32_t LANE[] = {{{of_rules or 0}}};",
+            f"const struct field FIELD[] = {{{of_slots or '{0}'}}};",
         ]
 
     def functions(self) -> list[str]:
-        lines = ["static void successors(const struct state *restrict s, struct successors *restrict out)", "{"]
+        lines = ["void successors(const struct state *restrict s, struct successors *restrict out)", "{"]
         lines += [*self.unpacked(), "struct candidate *to = &out->candidate[out->n];"]
         for numbers, slot in grouped(self.system.rules):
             lines += self.choice(slot, numbers) if slot is not None else self.rule(numbers.start, set())
         lines += ["out->n = (uint32_t)(to - out->candidate);", "}"]
-        lines += ["static INLINE uint64_t look(const struct state *s)", "{", *self.unpacked(), "uint64_t m = 0;"]
+        lines += ["uint64_t look(const struct state *s)", "{", *self.unpacked(), "uint64_t m = 0;"]
         lines += [f"if ({self.expr(p.condition)}) m |= 1ull << {p.number};" for p in self.system.predicates]
-        lines += ["return m;", "}", "static INLINE int ended(const struct state *s)", "{", *self.unpacked()]
-        lines += [f"return {self.expr(self.system.ended)};", "}"]
-        return lines + symmetry_in_c(self.system, self.layout, _lanes(self.system))
+        lines += ["return m;", "}", "int ended(const struct state *s)", "{", *self.unpacked()]
+        return [*lines, f"return {self.expr(self.system.ended)};", "}"]
 
     def unpacked(self) -> list[str]:
         """Read every slot into a variable; the compiler drops those that a function does not use."""
@@ -232,7 +240,7 @@ class _Writer:
 
     def fail(self) -> str:
         return (
-            f"{{ out->breaking[out->n_breaking++] = (struct breaking){{OUT_OF_RANGE, {self.number}}};"
+            f"{{ out->breaking[out->n_breaking++] = (struct breaking){{1ull << OUT_OF_RANGE, {self.number}}};"
             f" goto after{self.number}; }}"
         )
 

@@ -13,14 +13,17 @@ from pathlib import Path
 from nostale import __version__
 from nostale.contract import NotHere, Search
 from nostale.outside.cache import Cache, key_of
-from nostale.outside.cc import Compiler, build_text
+from nostale.outside.cc import Compiler, build, build_text
 from nostale.prove import interpreter, reference
-from nostale.prove.cgen import generate
+from nostale.prove.cgen import Source, generate
 from nostale.prove.exploration import Bounds, Crew, Exploration, Progress, Stopped, Tick, most_varied
 from nostale.prove.ir import System
 from nostale.prove.symmetry import contradicted
 
-FLAGS = ("-Og", "-std=gnu11", "-pthread")
+# The explorer is compiled once for a size, a system for each model: there -O2 would cost more than it brings.
+_EXPLORER_FLAGS = ("-O2", "-std=gnu11", "-pthread", "-c")
+_SYSTEM_FLAGS = ("-Og", "-std=gnu11", "-pthread")
+_EXPLORER = Path(__file__).with_name("explorer")
 _NO_BOUND = (1 << 32) - 1
 _REASONS = {1: "states", 2: "memory", 3: "time"}
 
@@ -59,18 +62,39 @@ def explore(
         BadInput: the model left a range: where and how; or what it declares interchangeable is not.
     """
     bounds = Bounds(max_states, seconds, memory_bytes or available_bytes() * 2 // 3)
-    text = generate(system)
+    source = generate(system)
     names = [slot.name for slot in system.slots]  # told of a search that stopped
-    key = key_of("explored", __version__, text, str(max_states), *names)
+    key = key_of("explored", __version__, source.text, str(max_states), *names)
     if cache and (kept := cache.recall(key)):
         return _read(kept), How("cache")
     if compiler:
-        made = _native(system, build_text(compiler, text, FLAGS, cache), bounds, crew or Crew(), tick)
+        made = _native(system, explorer(compiler, source, cache), bounds, crew or Crew(), tick)
     else:
         made = reference.explore(system, bounds, tick)
     if cache and (made.stopped is None or made.stopped.reason == "states"):
         cache.remember(key, _written(made))
     return made, How("native" if compiler else "interpreter")
+
+
+def explorer(compiler: Compiler, source: Source, cache: Cache | None) -> Path:
+    """Compile a generated system and link it to the explorer of its size.
+
+    Raises:
+        NotHere: the compiler refuses.
+    """
+    flags = (*_SYSTEM_FLAGS, f"-I{_EXPLORER}", str(explorer_of_size(compiler, source.sizes, cache)))
+    return build_text(compiler, source.text, flags, cache)
+
+
+def explorer_of_size(compiler: Compiler, sizes: tuple[tuple[str, int], ...], cache: Cache | None) -> Path:
+    """Compile the explorer for all systems of a size.
+
+    Raises:
+        NotHere: the compiler refuses.
+    """
+    flags = (*_EXPLORER_FLAGS, *(f"-D{name}={number}" for name, number in sizes))
+    main, *parts = sorted(_EXPLORER.iterdir(), key=lambda path: (path.name != "explorer.c", path.name))
+    return build(compiler, [main], flags, depends=parts, cache=cache)
 
 
 def available_bytes() -> int:

@@ -19,7 +19,7 @@ uint64_t other = r[j][k]; r[j][k] = r[j - 1][k]; r[j - 1][k] = other; }}
 
 
 def symmetry_in_c(system: System, packed: Layout, lanes: list[str]) -> list[str]:
-    """Return the functions `canonical`, `lane_after` and `moved`."""
+    """Return the functions `canonical`, `lane_after` and `moved` of a system that has interchangeable members."""
     lines: list[str] = []
     for g, records in enumerate(packed.records):
         lines += [_SORT.format(g=g, n=len(records), words=records[0].words)]
@@ -29,18 +29,17 @@ def symmetry_in_c(system: System, packed: Layout, lanes: list[str]) -> list[str]
         lines += ["{", *(line for k, record in enumerate(records) for line in _store(k, record)), "}"]
     rows = [f"uint64_t r{g}[{len(records)}][{records[0].words}];" for g, records in enumerate(packed.records)]
     groups = range(len(packed.records))
-    lines += ["static INLINE void canonical(struct state *s)", "{", "(void)s;", *rows]
+    lines += ["void canonical(struct state *s)", "{", *rows]
     lines += [f"load{g}(s, r{g}); sort{g}(r{g}); store{g}(s, r{g});" for g in groups]
     lines += ["}", *_lane_after(system, packed, lanes)]
-    if not packed.records:
-        return lines
     for g in groups:
         whose = ", ".join("{" + ", ".join(map(str, move[g])) + "}" for move in moves(system))
-        lines += [f"static const uint8_t WHOSE{g}[MOVES][{len(packed.records[g])}] = {{{whose}}};"]
-    lines += ["static void moved(const struct state *s, int move, struct state *to)", "{", "*to = *s;", *rows]
+        lines += [f"static const uint8_t WHOSE{g}[][{len(packed.records[g])}] = {{{whose}}};"]
+    lines += ["void moved(const struct state *s, int move, struct state *to)", "{", "*to = *s;", *rows]
     for g, records in enumerate(packed.records):
         lines += [f"uint64_t p{g}[{len(records)}][{records[0].words}]; load{g}(s, r{g});"]
-        lines += [f"for (int i = 0; i < {len(records)}; i++) memcpy(p{g}[i], r{g}[WHOSE{g}[move][i]], sizeof p{g}[i]);"]
+        lines += [f"for (int i = 0; i < {len(records)}; i++)"]
+        lines += [f"__builtin_memcpy(p{g}[i], r{g}[WHOSE{g}[move][i]], sizeof p{g}[i]);"]
         lines += [f"store{g}(to, p{g});"]
     return [*lines, "}"]
 
@@ -63,7 +62,7 @@ def _lane_after(system: System, packed: Layout, lanes: list[str]) -> list[str]:
     owners = lanes_of_members(system)
     number = {lane: index for index, lane in enumerate(lanes)}
     at = {place: number[lane] for lane, place in owners.items()}
-    lines = ["static INLINE uint32_t lane_after(uint32_t lane, const struct state *s)", "{", "(void)s;"]
+    lines = ["uint32_t lane_after(uint32_t lane, const struct state *s)", "{", "(void)s;"]
     for g, records in enumerate(packed.records):
         n, words = len(records), records[0].words
         own = [at.get((g, k), -1) for k in range(n)]

@@ -3,13 +3,13 @@
  */
 static void print_ways(void)
 {
-	if (found & OUT_OF_RANGE) {
+	if (found & BROKEN_RANGE) {
 		printf("error");
-		walk(PROPERTIES);
+		walk(OUT_OF_RANGE);
 		printf("\n");
 		return;
 	}
-	for (uint32_t number = 0; number < PROPERTIES; number++) {
+	for (uint32_t number = 0; number < SIZES.properties; number++) {
 		if (!(found >> number & 1))
 			continue;
 		printf("found %u", number);
@@ -25,16 +25,16 @@ static void print_ways(void)
 static void print_frontier(void)
 {
 	enum { KINDS = 4096 };
-	uint64_t *seen = must_reserve((uint64_t)SLOTS * KINDS * sizeof *seen);
+	uint64_t *seen = must_reserve((uint64_t)SIZES.slots * KINDS * sizeof *seen);
 
 	for (uint64_t i = level_first[level]; i < level_first[level + 1]; i++)
 		for (uint32_t j = 0; j < all.at[i].n; j++)
-			for (uint32_t slot = 0; slot < SLOTS; slot++) {
+			for (uint32_t slot = 0; slot < SIZES.slots; slot++) {
 				struct field f = FIELD[slot];
 
 				seen[slot * KINDS + (states[all.at[i].first + j].w[f.word] >> f.shift & f.mask) % KINDS]++;
 			}
-	for (uint32_t slot = 0; slot < SLOTS; slot++) {
+	for (uint32_t slot = 0; slot < SIZES.slots; slot++) {
 		printf("slot %u", slot);
 		for (uint32_t value = 0; value < KINDS; value++)
 			if (seen[slot * KINDS + value])
@@ -54,7 +54,7 @@ int main(int argc, char **argv)
 	given.memory_bytes = strtoull(argv[4], NULL, 10);
 	given.seconds = strtod(argv[5], NULL);
 	started = last_tick = now();
-	open_store(given.memory_bytes / (sizeof *states + sizeof *parent), given.threads * (BLOCK + TOGETHER * (uint64_t)RULES));
+	open_store(given.memory_bytes / (sizeof *states + sizeof *parent), given.threads * (BLOCK + TOGETHER * (uint64_t)SIZES.rules));
 	enlarge_crew(1);
 	search_all();
 	if (asymmetric != UINT64_MAX) {

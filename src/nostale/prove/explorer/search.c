@@ -32,9 +32,9 @@ static enum reason stop;
 static enum phase phase;
 static uint64_t asymmetric = UINT64_MAX;      /* a move and a rule that contradict the declared symmetry */
 static uint64_t found;                        /* mask of the properties met */
-static uint32_t length[PROPERTIES + 1];       /* in how many steps, each */
+static uint32_t length[OUT_OF_RANGE + 1];       /* in how many steps, each */
 static uint64_t found_before;                 /* what was met when the level began, with its lengths */
-static uint32_t length_before[PROPERTIES + 1];
+static uint32_t length_before[OUT_OF_RANGE + 1];
 static double started, last_tick;
 
 static double now(void)
@@ -250,7 +250,7 @@ static uint64_t collect(void)
 		one->transitions = 0;
 		met_in(one->met, level + 1);
 		if (one->stuck)
-			met_in(1ull << (PROPERTIES - 1), level);
+			met_in(1ull << (SIZES.properties - 1), level);
 		if (one->asymmetric < asymmetric)
 			asymmetric = one->asymmetric;
 		one->met = one->stuck = 0;
@@ -267,7 +267,7 @@ static void finish_level(void)
 		found = found_before;
 		memcpy(length, length_before, sizeof length);
 	}
-	if (stop || (found & OUT_OF_RANGE) || asymmetric != UINT64_MAX || level_states[level + 1] == level_states[level]) {
+	if (stop || (found & BROKEN_RANGE) || asymmetric != UINT64_MAX || level_states[level + 1] == level_states[level]) {
 		level_first[level + 2] = all.n;       /* where the walk back finds what was met on the way out */
 		phase = OVER;
 		return;
@@ -320,6 +320,7 @@ static void enlarge_crew(uint32_t to)
 	crew = must_grow(crew, to * sizeof *crew);
 	for (; crew_size < to; crew_size++) {
 		crew[crew_size] = must_reserve(sizeof **crew);
+		make_room(&crew[crew_size]->out, TOGETHER);
 		crew[crew_size]->asymmetric = UINT64_MAX;
 	}
 }

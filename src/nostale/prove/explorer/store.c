@@ -45,6 +45,13 @@ static void *must_reserve(uint64_t bytes)
 	return at;
 }
 
+/* Room for what the rules make of so many states. */
+static void make_room(struct successors *out, uint32_t together)
+{
+	out->breaking = must_reserve(SIZES.rules * sizeof *out->breaking);
+	out->candidate = must_reserve((uint64_t)together * SIZES.rules * sizeof *out->candidate);
+}
+
 static uint64_t table_bytes(void)
 {
 	return ((uint64_t)table_mask + 1) * sizeof *table;

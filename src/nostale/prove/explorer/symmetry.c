@@ -1,7 +1,7 @@
 /*
  * Whether the declared symmetry is one: permuting members must commute with the rules, in every state met.
  */
-#if MOVES
+#if SYMMETRIC
 struct marked { struct state state; uint64_t properties; uint32_t rule; };
 
 static int same(const struct marked *x, const struct marked *y)
@@ -41,9 +41,9 @@ static uint32_t outcomes(const struct state *s, struct successors *out, struct m
 			to[n].properties = out->breaking[broken].properties;
 	}
 	for (uint32_t i = 0; i < out->n_breaking; i++)
-		if (out->breaking[i].properties == OUT_OF_RANGE) {
+		if (out->breaking[i].properties == BROKEN_RANGE) {
 			memset(&to[n], 0, sizeof to[n]);
-			to[n].properties = OUT_OF_RANGE;
+			to[n].properties = BROKEN_RANGE;
 			to[n++].rule = out->breaking[i].rule;
 		}
 	qsort(to, n, sizeof *to, in_order);
@@ -71,11 +71,16 @@ static int64_t odd_one(const struct marked *a, uint32_t n, const struct marked *
 static uint64_t contradiction(const struct state *s)
 {
 	static __thread struct successors out;
-	static __thread struct marked straight[RULES], after[RULES];
+	static __thread struct marked *straight, *after;
 	struct state other;
 
-	for (uint64_t move = 0; move < MOVES; move++) {
-		int64_t odd = RULES;
+	if (!straight) {
+		make_room(&out, 1);
+		straight = must_reserve(SIZES.rules * sizeof *straight);
+		after = must_reserve(SIZES.rules * sizeof *after);
+	}
+	for (uint64_t move = 0; move < SIZES.moves; move++) {
+		int64_t odd = SIZES.rules;
 
 		moved(s, (int)move, &other);
 		if (look(s) == look(&other) && !ended(s) == !ended(&other)) {
@@ -89,6 +94,19 @@ static uint64_t contradiction(const struct state *s)
 	return UINT64_MAX;
 }
 #else
+static INLINE void canonical_of_none(struct state *s)
+{
+	(void)s;
+}
+#define canonical canonical_of_none
+
+static INLINE uint32_t lane_of_none(uint32_t lane, const struct state *s)
+{
+	(void)s;
+	return lane;
+}
+#define lane_after lane_of_none
+
 static INLINE uint64_t contradiction(const struct state *s)
 {
 	(void)s;

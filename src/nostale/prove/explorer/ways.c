@@ -8,7 +8,7 @@
  */
 struct hint { uint32_t level, switches; uint64_t lanes[LANE_WORDS]; };  /* level: plus one; 0 for not on the way */
 
-static struct hint *hints[PROPERTIES + 1];
+static struct hint *hints[OUT_OF_RANGE + 1];
 static uint64_t wanted;
 static uint32_t sweep_level;
 
@@ -52,13 +52,13 @@ static int is_end(const struct state *s, uint32_t number, const struct successor
 {
 	if (look(s) >> number & 1)
 		return 1;
-	return number == PROPERTIES - 1 && !out->n && !ended(s);
+	return number == SIZES.properties - 1 && !out->n && !ended(s);
 }
 
 static void hint_state(struct worker *me, uint32_t here)
 {
 	struct successors *out = &me->out;
-	struct hint mine[PROPERTIES + 1];
+	struct hint mine[OUT_OF_RANGE + 1];
 
 	reach(out, &states[here]);
 	for (uint64_t left = wanted; left; left &= left - 1) {
@@ -116,14 +116,14 @@ static void walk(uint32_t number)
 {
 	struct successors *out = &crew[0]->out;
 	struct state s = INITIAL, best_state = INITIAL;
-	uint32_t last = LANES;
+	uint32_t last = SIZES.lanes;
 
 	for (uint32_t step = 0; step < length[number]; step++) {
 		uint32_t best = UINT32_MAX, best_rule = 0;
 
 		reach(out, &s);
 		for (uint32_t i = 0; step + 1 == length[number] && i < out->n_breaking; i++) {
-			uint32_t rule = out->breaking[i].rule, cost = last != LANES && LANE[rule] != last;
+			uint32_t rule = out->breaking[i].rule, cost = last != SIZES.lanes && LANE[rule] != last;
 
 			if (out->breaking[i].properties >> number & 1 && (cost < best || (cost == best && rule < best_rule)))
 				best = cost, best_rule = rule;
@@ -138,7 +138,7 @@ static void walk(uint32_t number)
 
 			if (to < 0 || hints[number][to].level != step + 2)
 				continue;
-			uint32_t cost = (last != LANES && lane != last) + rest(&hints[number][to], after);
+			uint32_t cost = (last != SIZES.lanes && lane != last) + rest(&hints[number][to], after);
 
 			if (cost < best || (cost == best && c->rule < best_rule))
 				best = cost, best_rule = c->rule, best_state = real;
@@ -178,7 +178,7 @@ static void retrace(uint32_t number)
 
 static void find_ways(void)
 {
-	wanted = found & OUT_OF_RANGE ? OUT_OF_RANGE : found & ~(uint64_t)SCENES;
+	wanted = found & BROKEN_RANGE ? BROKEN_RANGE : found & ~SIZES.scenes;
 	if (!wanted)
 		return;
 	for (uint64_t left = wanted; left; left &= left - 1) {
