@@ -26,7 +26,7 @@ from nostale.prove.explore import explorer, explorer_of_size
 
 PAN = ("gcc", "-O2", "-DSAFETY", "-DNOREDUCE", "-o", "pan", "pan.c")
 MEMORY = 8 << 30
-ALONE = 20_000
+ALONE = 4_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class Crew:
     """How many threads, and until how many states one works alone because starting others would take longer."""
 
     threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
-    alone_states: int = 20_000
+    alone_states: int = 4_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from nostale.prove.symmetry import contradicted
 _EXPLORER_FLAGS = ("-O2", "-std=gnu11", "-pthread", "-c")
 _SYSTEM_FLAGS = ("-Og", "-std=gnu11", "-pthread")
 _EXPLORER = Path(__file__).with_name("explorer")
+_PARTS = sorted(path for path in _EXPLORER.iterdir() if path.suffix in (".c", ".h"))
 _NO_BOUND = (1 << 32) - 1
 _REASONS = {1: "states", 2: "memory", 3: "time"}
 
@@ -64,7 +65,7 @@ def explore(
     bounds = Bounds(max_states, seconds, memory_bytes or available_bytes() * 2 // 3)
     source = generate(system)
     names = [slot.name for slot in system.slots]  # told of a search that stopped
-    key = key_of("explored", __version__, source.text, str(max_states), *names)
+    key = key_of("explored", __version__, source.text, *(path.read_text() for path in _PARTS), str(max_states), *names)
     if cache and (kept := cache.recall(key)):
         return _read(kept), How("cache")
     if compiler:
@@ -93,8 +94,7 @@ def explorer_of_size(compiler: Compiler, sizes: tuple[tuple[str, int], ...], cac
         NotHere: the compiler refuses.
     """
     flags = (*_EXPLORER_FLAGS, *(f"-D{name}={number}" for name, number in sizes))
-    main, *parts = sorted(_EXPLORER.iterdir(), key=lambda path: (path.name != "explorer.c", path.name))
-    return build(compiler, [main], flags, depends=parts, cache=cache)
+    return build(compiler, [_EXPLORER / "explorer.c"], flags, depends=_PARTS, cache=cache)
 
 
 def available_bytes() -> int:
