@@ -8,7 +8,7 @@ from slow_walk import slow_walk
 from nostale.lint import lint, load_image
 from nostale.lint.engine import Run
 from nostale.lint.flow import Flow
-from nostale.lint.reach import entries
+from nostale.lint.reach import Scope
 from nostale.outside.compressed import read_whole
 from nostale.systems.entry.image import NOINSTR_ESCAPE_RULE, RULES
 
@@ -317,8 +317,8 @@ def test_the_slow_walk_finds_the_same_on_kernel_objects(shared, name):
 def assert_as_slow(image):
     flow = Flow(image)
     for rule in RULES:
-        run = Run(flow, rule)
-        first, _ = entries(flow, run.sections)
+        run = Run(flow, rule, Scope(flow, rule.scope))
+        first = run.scope.first
         start = rule.binding.start
         slow = slow_walk(flow.site, flow.arrive, rule.contract.automaton, start, run.events_at, first)
         fast = {(one.address, one.occurrence.event): len(run.walked.trail(one)) for one in run.walked.findings}

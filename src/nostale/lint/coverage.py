@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from nostale.lint.flow import Flow
-from nostale.lint.image import Section
-from nostale.lint.reach import not_reached
-from nostale.lint.tables import annotated
+from nostale.lint.reach import Scope
 from nostale.lint.targets import How, Transfer, Via
 from nostale.lint.walk import Walked
 from nostale.outside.instruction import Kind
@@ -24,11 +22,11 @@ _COUNTED = {
 }
 
 
-def coverage(flow: Flow, sections: Sequence[Section], marks: Iterable[str], walks: Sequence[Walked]) -> Coverage:
+def coverage(flow: Flow, scope: Scope, marks: Iterable[str], walks: Sequence[Walked]) -> Coverage:
     """Count what the walks of all rules together came to.
 
     Args:
-        sections: those that were walked.
+        scope: what was walked.
         marks: the sections of annotations that were read.
         walks: one a rule.
     """
@@ -36,12 +34,12 @@ def coverage(flow: Flow, sections: Sequence[Section], marks: Iterable[str], walk
     began = {entry for one in walks for entry in one.entries}
     sites = [flow.site(address) for address in reached]
     return {
-        "sections": [section.name for section in sections],
+        "sections": [section.name for section in scope.sections],
         "functions": len({flow.function(entry) for entry in began} - {None}),
         "entries": len(began),
         "instructions_decoded": flow.image.decoded_count,
         "instructions_walked": len(reached),
-        "instructions_not_reached": len(not_reached(flow, sections, reached)),
+        "instructions_not_reached": len(scope.not_reached(reached)),
         "not_decodable": sum(site.kind is Kind.INVALID for site in sites),
         "pairs": sum(one.pairs for one in walks),
         **_tables(flow, marks, reached),
@@ -51,7 +49,7 @@ def coverage(flow: Flow, sections: Sequence[Section], marks: Iterable[str], walk
 
 def _tables(flow: Flow, marks: Iterable[str], reached: set[int]) -> dict[str, int]:
     """Count the entries of tables that stand on a path; annotations also elsewhere."""
-    named = [place for table in marks for place in annotated(flow.image, table)]
+    named = [place for table in marks for place in flow.annotated(table)]
     within = sum(place in reached for place in named)
     return {
         "annotations": within,

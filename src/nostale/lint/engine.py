@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from nostale.contract import Answer, Evidence, Grade, Holds, Result, Witness, judge
 from nostale.lint.coverage import coverage
 from nostale.lint.flow import Flow, Site
-from nostale.lint.image import Image, Section
-from nostale.lint.reach import entries, not_reached
+from nostale.lint.image import Class, Image
+from nostale.lint.reach import Scope
 from nostale.lint.rule import ImageRule, Occurrence, Rule, Stated
 from nostale.lint.story import tell
-from nostale.lint.tables import annotated
 from nostale.lint.walk import Walked, walk
 
 _LISTED = 12  # places named in a sentence; the number of all of them stands beside
@@ -32,15 +31,21 @@ def lint(image: Image, rules: Sequence[Rule | ImageRule]) -> Answer:
         BadInput: a table of the image does not hold together.
     """
     flow = Flow(image)
-    along = [Run(flow, rule) for rule in rules if isinstance(rule, Rule)]
+    scopes: dict[frozenset[Class], Scope] = {}
+    along = [Run(flow, rule, _scope(scopes, flow, rule.scope)) for rule in rules if isinstance(rule, Rule)]
     evidence = {run.rule.id: run.evidence for run in along}
     results: list[Result] = []
     for rule in rules:
         results += judged(rule, evidence[rule.id]() if isinstance(rule, Rule) else rule.look(flow))
-    scope = {kind for run in along for kind in run.rule.scope}
-    sections = [one for one in image.sections if one.kind in scope and one.end > one.start]
+    scope = _scope(scopes, flow, frozenset(kind for run in along for kind in run.rule.scope))
     marks = sorted({table for run in along for table, _ in run.rule.marks})
-    return Answer("lint", image.where, coverage(flow, sections, marks, [run.walked for run in along]), tuple(results))
+    return Answer("lint", image.where, coverage(flow, scope, marks, [run.walked for run in along]), tuple(results))
+
+
+def _scope(scopes: dict[frozenset[Class], Scope], flow: Flow, kinds: frozenset[Class]) -> Scope:
+    if kinds not in scopes:
+        scopes[kinds] = Scope(flow, kinds)
+    return scopes[kinds]
 
 
 def judged(rule: Stated, evidence: Evidence) -> list[Result]:
@@ -64,7 +69,7 @@ class Run:
 
     flow: Flow
     rule: Rule
-    sections: list[Section] = field(init=False)
+    scope: Scope
     marks: dict[int, tuple[Occurrence, ...]] = field(init=False)
     places: Mapping[int, tuple[Occurrence, ...]] = field(init=False)
     present: list[str] = field(init=False)
@@ -72,22 +77,22 @@ class Run:
 
     def __post_init__(self) -> None:
         image, rule = self.flow.image, self.rule
-        self.sections = [one for one in image.sections if one.kind in rule.scope and one.end > one.start]
         self.present = [table for table, _ in rule.marks if image.section_named(table) is not None]
         self.marks = {}
         for table, event in rule.marks:
-            for address, count in annotated(image, table).items():
+            for address, count in self.flow.annotated(table).items():
                 self.marks[address] = self.marks.get(address, ()) + (Occurrence(event),) * count
         self.places = rule.places(self.flow)
-        first, later = entries(self.flow, self.sections)
+        first, later = self.scope.first, self.scope.later
         self.walked = walk(self.flow, rule.contract.automaton, rule.binding.start, self.events_at, first, later)
 
     def events_at(self, site: Site) -> Sequence[Occurrence]:
         """Return the events of an instruction: annotations first, they hold from its first byte on."""
-        before = (*self.marks.get(site.address, ()), *self.places.get(site.address, ()))
+        address = site.address
+        before = self.marks.get(address, ()) + self.places.get(address, ())
         if site.transfer is None:
             return before
-        return (*before, *self.rule.classify(site.transfer, self._section(site.address)))
+        return (*before, *self.rule.classify(site.transfer, self._section(address)))
 
     def _section(self, address: int) -> str:
         section = self.flow.image.section_at(self.flow.home(address))
@@ -110,7 +115,7 @@ class Run:
 
     def _not_seen(self) -> list[str]:
         image, walked = self.flow.image, self.walked
-        if not self.sections:
+        if not self.scope.sections:
             names = ", ".join(sorted(self.rule.scope))
             return [f"the image has no code of class {names}: there was nothing to look at"]
         found = []
@@ -124,17 +129,17 @@ class Run:
         astray = self._astray()
         if astray:
             found.append(f"tables name what is not the start of an instruction, at {_list(image, astray)}")
-        missed = not_reached(self.flow, self.sections, walked.reached)
+        missed = self.scope.not_reached(walked.reached)
         if missed:
             found.append(f"{len(missed)} instructions on no path from any entry, at {_list(image, missed)}")
         return found
 
     def _astray(self) -> list[int]:
         """Return the places in the walked sections that a table names although no instruction begins there."""
-        image, tables = self.flow.image, self.flow.tables
-        starts = {one[0] for part in self.sections for one in image.decoded(part.start, part.end)}
-        named = {*self.marks, *tables.alternatives, *tables.jump_labels, *tables.fixups} - starts - self.walked.reached
-        return sorted(one for one in named if any(part.start <= one < part.end for part in self.sections))
+        tables = self.flow.tables
+        named = {*self.marks, *tables.alternatives, *tables.jump_labels, *tables.fixups} - self.walked.reached
+        within = {one for one in named if any(part.start <= one < part.end for part in self.scope.sections)}
+        return sorted(within - {one[0] for swept in self.scope.swept for one in swept} if within else within)
 
     def _assumptions(self) -> list[str]:
         sites = [self.flow.site(address) for address in self.walked.reached]

@@ -7,7 +7,7 @@ jump label, the fixup of each instruction that may fault.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from nostale.lint.image import Class, Image
@@ -15,7 +15,7 @@ from nostale.lint.noreturn import NoReturn
 from nostale.lint.pointers import Pointers
 from nostale.lint.switch import switch_targets
 from nostale.lint.symbols import Symbol
-from nostale.lint.tables import Group, Tables, read_tables
+from nostale.lint.tables import Group, Tables, annotated, read_tables
 from nostale.lint.targets import INDIRECT_THUNKS, RETURN_THUNK, TRAMPOLINE, How, Target, Targets, Transfer, Via
 from nostale.outside.instruction import Instruction, Kind
 
@@ -54,6 +54,7 @@ class Flow:
     _replaced_starts: list[int] = field(init=False)
     _hinted: frozenset[int] = field(init=False)
     _sites: dict[int, Site] = field(default_factory=dict)
+    _annotated: dict[str, Mapping[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.tables = read_tables(self.image)
@@ -72,6 +73,12 @@ class Flow:
                 found = self._crossing(found)
             self._sites[address] = found
         return found
+
+    def annotated(self, table: str) -> Mapping[int, int]:
+        """Return how often a table of annotations names each place; read once for all rules."""
+        if table not in self._annotated:
+            self._annotated[table] = annotated(self.image, table)
+        return self._annotated[table]
 
     def arrive(self, address: int, why: str = "") -> Iterator[Edge]:
         """Yield the ways to begin at a place: itself and each alternative that may stand there."""

@@ -2,12 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
 from nostale.lint.flow import Flow
-from nostale.lint.image import Section
+from nostale.lint.image import Class, Section
 from nostale.lint.targets import How
-from nostale.outside.instruction import Kind
+from nostale.outside.instruction import Instruction, Kind
+
+
+@dataclass(slots=True)
+class Scope:
+    """The code of some classes: looked at once for all rules that walk it.
+
+    Args:
+        kinds: the classes.
+        sections: that have such code.
+        first: where paths begin, all at once.
+        later: where they begin if nothing has come by yet.
+        swept: every instruction of them, as a linear sweep finds it.
+    """
+
+    flow: Flow
+    kinds: Collection[Class]
+    sections: list[Section] = field(init=False)
+    first: list[int] = field(init=False)
+    later: list[int] = field(init=False)
+    swept: list[list[Instruction]] = field(init=False)
+    _known: list[tuple[set[int], list[int]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        image = self.flow.image
+        self.sections = [one for one in image.sections if one.kind in self.kinds and one.end > one.start]
+        self.first, self.later = entries(self.flow, self.sections)
+        self.swept = [image.decoded(section.start, section.end) for section in self.sections]
+
+    def not_reached(self, reached: set[int]) -> list[int]:
+        """Return the instructions that no path came to, other than fillers and what follows a call without return.
+
+        The compiler need not know of a callee that it does not return, and leaves the code after its call in place.
+        """
+        for known, missed in self._known:
+            if known == reached:
+                return missed
+        missed = [address for one in self.swept for address in _missed(self.flow, one, reached)]
+        self._known.append((reached, missed))
+        return missed
 
 
 def entries(flow: Flow, sections: Sequence[Section]) -> tuple[list[int], list[int]]:
@@ -34,19 +74,16 @@ def entries(flow: Flow, sections: Sequence[Section]) -> tuple[list[int], list[in
     return first, hints + [one for one in labels if any(part.start <= one < part.end for part in sections)]
 
 
-def not_reached(flow: Flow, sections: Sequence[Section], reached: set[int]) -> list[int]:
-    """Return the instructions that no path came to, other than fillers and what follows a call that never returns.
-
-    The compiler need not know of such a callee that it does not return, and leaves the code after it in place.
-    """
-    image, found = flow.image, []
-    for section in sections:
-        covered, dead = section.start, False
-        for address, length, kind, _ in image.decoded(section.start, section.end):
-            if address in reached:
-                covered = address + length
+def _missed(flow: Flow, swept: Sequence[Instruction], reached: set[int]) -> list[int]:
+    found, covered, dead = [], 0, False
+    for address, length, kind, _ in swept:
+        if address in reached:
+            covered = address + length
+            if kind is not Kind.NEXT:
                 transfer = flow.site(address).transfer
                 dead = transfer is not None and transfer.how is How.CALL and not transfer.returns
-            elif address >= covered and not dead and kind not in (Kind.PAD, Kind.STOP, Kind.DATA):
-                found.append(address)
+            else:
+                dead = False
+        elif address >= covered and not dead and kind not in (Kind.PAD, Kind.STOP, Kind.DATA):
+            found.append(address)
     return found

@@ -106,7 +106,8 @@ class _Run:
 
     def _from(self, start: str, entries: Iterable[int]) -> None:
         states, count = self.automaton.states, len(self.automaton.states)
-        parents, number, site = self.seen._parents, self.numbers[start], self.flow.site
+        parents, number, site, events_at = self.seen._parents, self.numbers[start], self.flow.site, self.events_at
+        reached = self.seen.reached
         queue: list[int] = []
         for entry in entries:
             self.seen.entries.append(entry)
@@ -117,11 +118,12 @@ class _Run:
                     queue.append(pair)
         for pair in queue:  # grows while it is gone through: the queue of a breadth-first search
             address, at = divmod(pair, count)
-            self.seen.reached.add(address)
+            reached.add(address)
             here = site(address)
             if here.stuck:
                 self.seen.stuck[address] = here.stuck
-            after, broken = self._through(here, states[at])
+            events = events_at(here)
+            after, broken = self._through(here, states[at], events) if events else (at, False)
             for edge in here.edges:
                 if broken and edge.leaves:
                     continue  # what follows is instrumentable code: said once, at the way into it
@@ -130,11 +132,8 @@ class _Run:
                     parents[following] = pair
                     queue.append(following)
 
-    def _through(self, site: Site, state: str) -> tuple[int, bool]:
+    def _through(self, site: Site, state: str, events: Sequence[Occurrence]) -> tuple[int, bool]:
         """Take the instruction's events; one without an edge is a finding and leaves the state as it was."""
-        events = self.events_at(site)
-        if not events:
-            return self.numbers[state], False
         arrived, broken = state, False
         for occurrence in events:
             following = self.automaton.step(state, occurrence.event)
