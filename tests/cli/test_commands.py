@@ -173,3 +173,85 @@ def test_without_a_compiler_prove_says_who_took_over(capsys, monkeypatch):
     monkeypatch.delenv("CC")
     assert "the reference interpreter explored" in err
     assert (code, out) == nostale(capsys, "prove", "codegen:no-int3", "--no-cache", "--format", "json")[:2]
+
+
+SOURCE = """
+.macro FUNC name:req
+.globl \\name
+.type \\name, @function
+\\name:
+.endm
+.text
+FUNC traced
+ret
+.size traced, .-traced
+.section .noinstr.text, "ax"
+.pushsection .discard.instr_begin,""; .long exc - .; .popsection
+.pushsection .discard.instr_end,""; .long exc - .; .popsection
+FUNC exc
+nop
+{body}
+ret
+.size exc, .-exc
+"""
+KNOWN = """
+[[accept]]
+id = "entry.noinstr-escape"
+place = "exc -> traced"
+verdict = "violated"
+reason = "it is a test"
+"""
+
+
+@pytest.fixture
+def objects(compiler, tmp_path):
+    """Two objects of one source: one with an escape, the other without."""
+
+    def made(name, body):
+        (tmp_path / f"{name}.s").write_text(SOURCE.replace("{body}", body))
+        subprocess.run([compiler.path, "-c", "-o", tmp_path / f"{name}.o", tmp_path / f"{name}.s"], check=True)
+        return str(tmp_path / f"{name}.o")
+
+    return made("good", "nop"), made("bad", "call traced")
+
+
+def test_a_known_finding_is_shown_and_does_not_count(capsys, objects, tmp_path):
+    (tmp_path / "known.toml").write_text(KNOWN)
+    _, bad = objects
+    assert nostale(capsys, "lint", bad)[0] == 1
+    code, out, _ = nostale(capsys, "lint", "--baseline", str(tmp_path / "known.toml"), bad)
+    assert code == 0 and "violated entry.noinstr-escape" in out and "accepted: it is a test" in out
+    out = nostale(capsys, "lint", "--baseline", str(tmp_path / "known.toml"), bad, "--format", "json")[1]
+    assert [one["accepted"] for one in valid(out)["results"] if "accepted" in one] == ["it is a test"]
+
+
+def test_an_entry_without_a_finding_is_told_on_stderr(capsys, objects, tmp_path):
+    (tmp_path / "known.toml").write_text(KNOWN)
+    code, _, err = nostale(capsys, "lint", "--baseline", str(tmp_path / "known.toml"), objects[0])
+    assert code == 0 and "accepts nothing any more, remove it: violated entry.noinstr-escape at exc -> traced" in err
+
+
+def test_a_difference_is_what_is_gained(capsys, objects):
+    good, bad = objects
+    assert nostale(capsys, "lint", "--diff", bad, bad)[0] == nostale(capsys, "lint", "--diff", bad, good)[0] == 0
+    code, out, _ = nostale(capsys, "lint", "--diff", good, bad, "--format", "json")
+    answer = valid(out)
+    assert code == 1 and (answer["coverage"]["gained"], answer["coverage"]["lost"]) == (1, 0)
+
+
+def test_sarif_is_written_with_the_pages_of_its_rules(capsys, objects):
+    code, out, _ = nostale(capsys, "lint", objects[1], "--format", "sarif")
+    (run,) = json.loads(out)["runs"]
+    assert code == 1 and [one["ruleId"] for one in run["results"] if one["kind"] == "fail"] == ["entry.noinstr-escape"]
+    assert all("## Remedy" in rule["help"]["markdown"] for rule in run["tool"]["driver"]["rules"])
+
+
+@pytest.mark.parametrize("arguments", [[], ["a.o", "--diff", "b.o", "c.o"]])
+def test_images_or_a_difference_but_not_both(capsys, arguments):
+    code, out, err = nostale(capsys, "lint", *arguments)
+    assert (code, out) == (2, "") and "name an image, or two with --diff OLD NEW" in err
+
+
+def test_a_baseline_that_cannot_be_read_is_one_line(capsys, objects):
+    line = "nostale: none.toml: cannot be read: No such file or directory; name a TOML file with [[accept]]\n"
+    assert nostale(capsys, "lint", "--baseline", "none.toml", objects[0]) == (2, "", line)

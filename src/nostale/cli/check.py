@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from nostale.cli.common import conclude, output_options, worked_through
+from nostale.cli.common import conclude, result_options, worked_through
 from nostale.cli.lint import lint_image
 from nostale.cli.models import find_model, is_litmus, named_models
 from nostale.cli.nearest import nearest
@@ -25,7 +25,7 @@ _SECONDS = 2.0
 
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
-@output_options
+@result_options
 def check(targets: tuple[str, ...], form: str, output: Path | None, color: str) -> int:
     """Check TARGET by the right engine: a model, an ELF image, a trace, or "live" for this machine.
 

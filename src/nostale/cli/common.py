@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from nostale.contract import Answer, BadInput, NostaleError
-from nostale.report import to_json, to_text
+from nostale.report import to_json, to_sarif, to_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -22,8 +22,17 @@ COULD_NOT_RUN = 2
 
 
 def output_options(function: F) -> F:
-    """Add --format, -o and --color."""
-    formats = click.Choice(["text", "json"])
+    """Add --format (text, json), -o and --color."""
+    return _output_options(function, ["text", "json"])
+
+
+def result_options(function: F) -> F:
+    """Likewise, for a command whose results are findings in code: also as SARIF."""
+    return _output_options(function, ["text", "json", "sarif"])
+
+
+def _output_options(function: F, forms: list[str]) -> F:
+    formats = click.Choice(forms)
     colours = click.Choice(["auto", "always", "never"])
     function = click.option("--color", type=colours, default="auto", help="Colour in text; NO_COLOR is kept to.")(
         function
@@ -40,6 +49,11 @@ def render(answer: Answer, form: str, output: Path | None, color: str) -> int:
         note_to_user(note)
     if form == "json":
         text = to_json(answer)
+    elif form == "sarif":
+        from nostale import __version__
+        from nostale.systems.pages import pages
+
+        text = to_sarif(answer, pages(), __version__)
     else:
         text = to_text(answer, colour=wants_colour(color, to_file=output is not None))
     print_or_write(text, output)

@@ -2,11 +2,14 @@
 
 from nostale.contract.answer import Answer, Result, Search
 from nostale.contract.automaton import BEYOND, FRESH, STALE, Automaton, depth_automaton, rule_automaton
+from nostale.contract.baseline import Accepted, Baseline, read_baseline
 from nostale.contract.binding import Binding, Bound, Grade
+from nostale.contract.compare import compare
 from nostale.contract.contracts import Contract
 from nostale.contract.dot import read_dot, write_dot
 from nostale.contract.errors import BadInput, NostaleError, NotHere, NotPermitted
 from nostale.contract.events import Event, Role
+from nostale.contract.finding import FindingKey, finding_key, leaves, stable
 from nostale.contract.interruption import Cause, Interruption, Kind, Work
 from nostale.contract.judge import Evidence, Witness, judge
 from nostale.contract.monitor import Broken, Monitor
@@ -19,9 +22,11 @@ __all__ = [
     "BEYOND",
     "FRESH",
     "STALE",
+    "Accepted",
     "Answer",
     "Automaton",
     "BadInput",
+    "Baseline",
     "Binding",
     "Bound",
     "Broken",
@@ -30,6 +35,7 @@ __all__ = [
     "Contract",
     "Event",
     "Evidence",
+    "FindingKey",
     "Grade",
     "Holds",
     "Interruption",
@@ -51,10 +57,15 @@ __all__ = [
     "Violated",
     "Witness",
     "Work",
+    "compare",
     "depth_automaton",
+    "finding_key",
     "judge",
+    "leaves",
+    "read_baseline",
     "read_dot",
     "rule_automaton",
+    "stable",
     "worst",
     "write_dot",
 ]

@@ -23,6 +23,7 @@ class Result:
         remedy: how to mend it; "" when there is nothing to mend.
         outcome: of a litmus test that was decided: Allowed, Forbidden or Required; None elsewhere.
         witness: a way to an outcome that is allowed.
+        accepted: why a known finding is accepted; "" for all others. It is shown and does not count.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Result:
     remedy: str = ""
     outcome: str | None = None
     witness: Path = ()
+    accepted: str = ""
 
     @property
     def system(self) -> str:
@@ -88,7 +90,7 @@ class Answer:
     @property
     def verdict(self) -> str:
         """The worst of the results and of the parts; of a check, a demonstration counts as kept or not."""
-        words = [result.verdict.word for result in self.results]
+        words = ["holds" if result.accepted else result.verdict.word for result in self.results]
         words += [self._counted_as(part) for part in self.parts if part.counted]
         return worst(words)
 

@@ -55,6 +55,8 @@ def _result(result: Result) -> Object:
     }
     if result.remedy:
         made["remedy"] = result.remedy
+    if result.accepted:
+        made["accepted"] = result.accepted
     if result.outcome:
         made["outcome"] = result.outcome
     match verdict:

@@ -71,13 +71,20 @@ def _result(result: Result, told: set[str], drawn: dict[Path, str]) -> Iterator[
     """Tell one result; what was `told` or `drawn` of others before is not repeated."""
     verdict = result.verdict
     of = f" (by {verdict.of})" if isinstance(verdict, Violated) and verdict.of else ""
-    yield line("  ", (f"{verdict.word:9}", verdict.word), (result.id, "bold"), f"{of}  {result.title}")
+    yield line(
+        "  ",
+        (f"{verdict.word:9}", "dim" if result.accepted else verdict.word),
+        (result.id, "bold"),
+        f"{of}  {result.title}",
+    )
     if isinstance(verdict, Holds):
         for bound in verdict.bounds:
             yield line((f"             {bound}", "dim"))
         if result.outcome:
             yield from _outcome(result)
         return
+    if result.accepted:
+        yield line("             ", ("accepted", "holds"), f": {safe(result.accepted)}")
     if result.id not in told and result.why:
         yield line(f"             why: {result.why}")
     if isinstance(verdict, Unknown):
@@ -91,7 +98,7 @@ def _result(result: Result, told: set[str], drawn: dict[Path, str]) -> Iterator[
         drawn[verdict.path] = result.id
     elif isinstance(verdict, Violated):
         yield line("             it is never reached")
-    if result.id not in told and result.remedy:
+    if result.id not in told and result.remedy and not result.accepted:
         yield line(f"             mend: {result.remedy}")
     told.add(result.id)
 

@@ -11,7 +11,6 @@ from nostale.systems.catalogue import SYSTEMS
 from nostale.systems.system import System
 
 if TYPE_CHECKING:
-    from nostale.lint import Stated
     from nostale.prove import Model
 
 
@@ -20,7 +19,7 @@ def pages() -> Iterator[Page]:
     for system in SYSTEMS:
         yield system_page(system)
         for contract in system.contracts:
-            yield _contract_page(system, contract)
+            yield contract_page(system, contract)
         for model in system.models():
             yield _model_page(model)
         for requirement in system.requirements():
@@ -70,28 +69,42 @@ def system_page(system: System) -> Page:
     )
 
 
-def _contract_page(system: System, contract: Contract) -> Page:
+def contract_page(system: System, contract: Contract) -> Page:
+    """Return the page of a contract: of one that lint checks, what the rule does, by fixed headings."""
     rules = [rule for rule in system.rules() if rule.contract is contract]
     events = "\n".join(
         f"{one.name} ({one.role}, of {', '.join(one.keys) or 'everything'}): {one.what}" for one in contract.events
     )
+    assumed = dict.fromkeys(one for rule in rules for one in rule.binding.assumptions)
     return Page(
         contract.id,
         contract.title,
         (
-            ("Why it is bad to break it", contract.why),
-            *(section for rule in rules for section in _rule_sections(rule)),
-            ("Events", events),
-            ("Checked by", "\n".join(engines(system, contract)) or "nothing yet"),
+            ("What it does", "\n\n".join(rule.what for rule in rules)),
+            ("Why it is bad", contract.why),
+            ("Example", "\n".join(rule.example for rule in rules)),
             ("Remedy", contract.remedy),
             ("Source", "\n".join(source.text for source in contract.sources)),
             ("Requirements", ", ".join(contract.requirements)),
+            ("Events", events),
+            ("Assumed", "\n".join(assumed)),
+            ("Checked by", "\n".join(engines(system, contract)) or "nothing yet"),
         ),
     )
 
 
-def _rule_sections(rule: Stated) -> tuple[tuple[str, str], ...]:
-    return ("What lint does", rule.what), ("Example", rule.example)
+def reference() -> Iterator[tuple[str, Page]]:
+    """Yield (file name, page) of the reference: a page a contract, and one that lists them."""
+    rows = []
+    for system in SYSTEMS:
+        for contract in system.contracts:
+            yield f"{contract.id}.md", contract_page(system, contract)
+            checks = ", ".join(engines(system, contract)) or "not checked yet"
+            rows.append(f"- [{contract.id}]({contract.id}.md): {contract.title} ({checks})")
+    yield (
+        "README.md",
+        Page("Reference", "every contract, from the same objects as `nostale explain`", (("", "\n".join(rows)),)),
+    )
 
 
 def _model_page(model: type[Model]) -> Page:
