@@ -3,7 +3,7 @@
 # make check      the static half of the tests: ruff, mypy, import rules, licences
 # make bench      every measured promise, peers side by side
 # make fix        format and mend what ruff can
-# make reference  write docs/reference anew from the contracts and rules
+# make docs       write the documents that are made: the reference, and what running the models says
 # make lock       resolve the lock files anew
 # Needs python3 (3.11 or later), pip and, for full speed, a C compiler.
 SHELL := /bin/sh
@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(PYTHON) -m pip --python $(BIN)/python --disable-pip-version-check
 
-.PHONY: run env env-dev test check bench fix reference lock clean
+.PHONY: run env env-dev test check bench docs fix lock clean
 run: env
 	$(BIN)/nostale check
 
@@ -43,8 +43,8 @@ fix: env-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-reference: env-dev
-	$(BIN)/python -m nostale.cli.reference docs/reference
+docs: env-dev
+	$(BIN)/python docs/make.py
 
 lock: env-dev
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml requirements-build.in -o requirements.lock

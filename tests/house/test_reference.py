@@ -18,9 +18,9 @@ LINTED = [(system, rule) for system in SYSTEMS for rule in system.rules()]
 def test_the_reference_is_what_the_rules_say():
     said = {name: page_to_markdown(page) for name, page in reference()}
     written = {path.name: path.read_text() for path in DIRECTORY.glob("*.md")}
-    assert sorted(written) == sorted(said), "run make reference"
+    assert sorted(written) == sorted(said), "run make docs"
     for name, text in said.items():
-        assert written[name] == text, f"{name} is out of date: run make reference"
+        assert written[name] == text, f"{name} is out of date: run make docs"
 
 
 @pytest.mark.parametrize(("system", "rule"), LINTED, ids=lambda one: getattr(one, "id", ""))

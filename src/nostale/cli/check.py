@@ -12,13 +12,14 @@ import click
 
 from nostale.cli.common import conclude, result_options, worked_through
 from nostale.cli.lint import lint_image
-from nostale.cli.models import find_model, is_litmus, named_models
+from nostale.cli.models import find_model, is_litmus
 from nostale.cli.nearest import nearest
 from nostale.cli.prove import default_means, run, run_litmus
 from nostale.cli.watch import LIVE, watch_live, watch_recording
 from nostale.contract import Answer, BadInput, NotHere, NotPermitted
 from nostale.systems.entry.demo import build_demo
 from nostale.systems.isolation.demo import WATCHED_CPU, recording
+from nostale.systems.names import named_models
 
 _SECONDS = 2.0
 

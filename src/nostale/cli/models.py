@@ -10,14 +10,9 @@ from pathlib import Path
 from nostale.cli.nearest import nearest
 from nostale.contract import BadInput, NostaleError
 from nostale.prove import Model
-from nostale.systems.catalogue import SYSTEMS
+from nostale.systems.names import named_models
 
 EVERY_VARIANT = "all"
-
-
-def named_models() -> dict[str, type[Model]]:
-    """Return the systems' own models by the name to type: a system's name is its first model."""
-    return {system.name: models[0] for system in SYSTEMS if (models := system.models())}
 
 
 def find_model(target: str) -> tuple[type[Model], str]:

@@ -24,6 +24,11 @@ def to_text(answer: Answer, *, colour: bool = False) -> str:
     return "".join(one.painted(colour=colour).rstrip() + "\n" for one in _lines(answer))
 
 
+def path_to_text(path: Path) -> str:
+    """Return a path alone, as lanes, with a final line break and without colour: for a page."""
+    return "".join(one.painted(colour=False).rstrip() + "\n" for one in _path(path))
+
+
 def _lines(answer: Answer) -> Iterator[Line]:
     yield _headline(answer)
     if answer.parts:

@@ -13,6 +13,7 @@ from nostale.contract import Contract, Requirement
 if TYPE_CHECKING:  # each engine is imported only by the commands that use it
     from nostale.lint import ImageRule, Rule
     from nostale.prove import Model
+    from nostale.systems.claims import Bug, Dispute, NotShown
     from nostale.watch import TraceMonitor
 
 
@@ -29,6 +30,8 @@ class System:
         models: its models, the main one first; loaded when asked for, since most commands need one engine.
         rules: its rules for images.
         monitors: its monitors for traces.
+        bugs: real defects that its models show, and those of its area that they do not.
+        disputes: what was argued and its models decide.
     """
 
     name: str
@@ -42,6 +45,8 @@ class System:
     models: Callable[[], tuple[type[Model], ...]] = tuple
     rules: Callable[[], tuple[Rule | ImageRule, ...]] = tuple
     monitors: Callable[[], tuple[TraceMonitor, ...]] = tuple
+    bugs: Callable[[], tuple[Bug | NotShown, ...]] = tuple
+    disputes: Callable[[], tuple[Dispute, ...]] = tuple
 
     def requirements(self) -> tuple[Requirement, ...]:
         """Return the demands, hazards and objections of its source thread, in their order."""

@@ -10,6 +10,7 @@ from nostale.systems.system import System
 if TYPE_CHECKING:
     from nostale.lint import ImageRule, Rule
     from nostale.prove import Model
+    from nostale.systems.claims import Dispute
     from nostale.watch import TraceMonitor
 
 
@@ -31,6 +32,12 @@ def _monitors() -> tuple[TraceMonitor, ...]:
     return (MONITOR,)
 
 
+def _disputes() -> tuple[Dispute, ...]:
+    from nostale.systems.codegen.disputes import DISPUTES
+
+    return DISPUTES
+
+
 SYSTEM = System(
     name="codegen",
     title="code generation and live text patching",
@@ -43,4 +50,5 @@ SYSTEM = System(
     models=_models,
     rules=_rules,
     monitors=_monitors,
+    disputes=_disputes,
 )
