@@ -1,10 +1,28 @@
 from __future__ import annotations
 
-from nostale.lint.symbols import FUNC, NOTYPE, Symbol, SymbolTable
+import numpy as np
+
+from nostale.lint.symbols import BINDS, FUNC, KINDS, NOTYPE, Columns, SymbolTable
 
 
 def table(*rows):
-    return SymbolTable([Symbol(index, *row) for index, row in enumerate(rows)])
+    """Make a table of (name, kind, bind, address, size)."""
+    names, starts = b"\0", []
+    for name, *_ in rows:
+        starts.append(len(names))
+        names += name.encode() + b"\0"
+    _, kinds, binds, addresses, sizes = zip(*rows, strict=True)
+    return SymbolTable(
+        Columns(
+            np.array([one or 0 for one in addresses], np.uint64),
+            np.array([one is not None for one in addresses], np.bool_),
+            np.array(sizes, np.uint64),
+            np.array([KINDS.index(one) for one in kinds], np.uint8),
+            np.array([BINDS.index(one) for one in binds], np.uint8),
+            np.array(starts, np.uint32),
+            names,
+        )
+    )
 
 
 def test_of_two_names_for_a_function_the_first_of_the_table_is_printed():

@@ -49,12 +49,13 @@ def mutant(base, draw):
     """Return the object with one annotation moved out of the way or one call sent elsewhere, up to three times."""
     data = bytearray(base.data)
     named = {section.name: section for section in base.sections}
-    names, owner = base.symbol_names(), base.symbols["section"].tolist()
+    starts, owner = base.symbols["name"].tolist(), base.symbols["section"].tolist()
+    names = [base.names[at : base.names.index(0, at)].decode() for at in starts]
     protected = {named[name].index for name in _PROTECTED}
     for _ in range(draw.choice([1, 1, 2, 3])):
         moved = draw.random() < 0.6
         table = draw.choice(_ANNOTATIONS if moved else _PROTECTED[:2])
-        rows = base.relocations[named[table].index].tolist()
+        rows = base.relocations(named[table].index).tolist()
         at = named[f".rela{table}"].offset
         if moved:
             inside = [number for number, row in enumerate(rows) if owner[row[2]] in protected]

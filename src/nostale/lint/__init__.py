@@ -1,13 +1,14 @@
 """lint: every path of a kernel binary.
 
 `load_image` reads an image, `lint` runs rules over it; a `Rule` binds a contract to instructions along paths, an
-`ImageRule` to an image as a whole. Everything else here is how, not what. Read so far: relocatable x86-64 objects
-(vmlinux.o, .o, .ko). Not yet: linked images, arm64.
+`ImageRule` to an image as a whole. Everything else here is how, not what. Read are objects (vmlinux.o, .o, .ko) and
+linked images with symbols (vmlinux), of x86-64 and arm64.
 """
 
 from nostale.lint.engine import lint
 from nostale.lint.flow import Flow
-from nostale.lint.image import Class, Image, build_image, load_image
+from nostale.lint.image import Class, Image
+from nostale.lint.loading import build_image, load_image
 from nostale.lint.rule import ImageRule, Occurrence, Rule, Stated
 from nostale.lint.tables import table_places
 from nostale.lint.targets import How, Target, Transfer, Via

@@ -1,28 +1,26 @@
-"""A kernel image as a walk needs it: code by address, symbols, relocations and the tables that say what may change.
+"""A kernel image as a walk needs it: code by address, symbols, and what its code and tables refer to.
 
-A relocatable object has no addresses; each of its sections gets a range of its own in one flat space, so that a place
-is one number here. Linked images, when they come, keep the addresses they have.
+A place is one number in a flat space: the address that a linked image has, and in a relocatable object, which has none,
+one that `loading` gives its section.
 """
 
 from __future__ import annotations
 
-import struct
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nostale.contract import BadInput
-from nostale.lint.machine import BY_ELF_NUMBER, Machine
-from nostale.lint.symbols import FUNC, MAPPING, NOTYPE, OBJECT, Symbol, SymbolTable
+from nostale.lint.machine import Machine
+from nostale.lint.references import Linked, Reference, Relocated
+from nostale.lint.symbols import Symbol, SymbolTable
 from nostale.outside.instruction import Instruction, Kind
 
 if TYPE_CHECKING:
     from nostale.outside import elf  # loads numpy: only where an image is read, not where rules are listed
 
-_PAGE = 4096
 _ODD_BYTES = 256  # decoded at once from a place that a linear sweep did not come to
 
 
@@ -61,7 +59,17 @@ def class_of_section(name: str, *, executable: bool) -> Class:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One section at its place in the flat space."""
+    """A range of one class at its place in the flat space: a section of an object, a part of one of a linked image.
+
+    Args:
+        name: as objects have it, whatever the linker put the range into.
+        kind: what it is for.
+        start: its first byte.
+        end: one past its last.
+        writable: whether what is in it now may be another thing later, at boot or after.
+        index: of the section of the file.
+        offset: where in that section it begins.
+    """
 
     name: str
     kind: Class
@@ -69,6 +77,7 @@ class Section:
     end: int
     writable: bool
     index: int
+    offset: int = 0
 
     @property
     def executable(self) -> bool:
@@ -77,19 +86,11 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """A relocation: the place that is filled in, with what, and whether as a distance from the place."""
+class Pointed:
+    """What a field of a table names: its address, or where this image does not define it only its name."""
 
-    at: int
-    symbol: Symbol
-    addend: int
-    type: int
-    relative: bool
-
-    @property
-    def address(self) -> int | None:
-        """Symbol and addend as an address, None where the image does not define the symbol."""
-        return None if self.symbol.address is None else self.symbol.address + self.addend
+    name: str
+    address: int | None
 
 
 @dataclass(slots=True)
@@ -99,7 +100,7 @@ class Image:
     Args:
         where: the file, as the user named it.
         machine: the architecture it is for.
-        sections: in file order, those that stay in memory and the tables beside them.
+        sections: by place, those that stay in memory and the tables beside them; no two overlap.
         symbols: every symbol, by flat address.
     """
 
@@ -109,11 +110,17 @@ class Image:
     symbols: SymbolTable
     _elf: elf.Elf
     _starts: list[int] = field(init=False)
-    _references: dict[int, tuple[list[int], list[tuple[int, int, int, int]]]] = field(default_factory=dict)
+    _held: Linked | Relocated = field(init=False)
     _code: dict[int, Instruction] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._starts = [section.start for section in self.sections]
+        self._held = (Linked if self.linked else Relocated)(self, self._elf)
+
+    @property
+    def linked(self) -> bool:
+        """Whether it has addresses; what refers to something then holds its address or distance."""
+        return self._elf.linked
 
     def section_at(self, address: int) -> Section | None:
         """Return the section that `address` lies in."""
@@ -126,6 +133,10 @@ class Image:
         """Return the first section of that name."""
         return next((section for section in self.sections if section.name == name), None)
 
+    def sections_named(self, name: str) -> list[Section]:
+        """Return every section of that name, by place."""
+        return [section for section in self.sections if section.name == name]
+
     def class_at(self, address: int) -> Class | None:
         """Return what the code or data at `address` is for."""
         section = self.section_at(address)
@@ -133,7 +144,8 @@ class Image:
 
     def content(self, section: Section) -> memoryview:
         """Return a section's bytes, relocations not applied."""
-        return self._elf.content(self._elf.sections[section.index])
+        content = self._elf.content(self._elf.sections[section.index])
+        return content[section.offset : section.offset + section.end - section.start]
 
     def read(self, address: int, size_bytes: int) -> bytes:
         """Return bytes at a place, fewer at the end of the section."""
@@ -161,74 +173,58 @@ class Image:
         return symbol.name if symbol else self.place(address)
 
     def references(self, start: int, end: int) -> Iterator[Reference]:
-        """Yield the relocations of [start, end), by place."""
-        section = self.section_at(start)
-        if section is None:
-            return
-        offsets, rows = self._rows(section.index)
-        at = bisect_left(offsets, start - section.start)
-        limit = end - section.start
-        while at < len(offsets) and offsets[at] < limit:
-            offset, kind, symbol, addend = rows[at]
-            relative = kind in self.machine.relative
-            yield Reference(section.start + offset, self.symbols.symbols[symbol], addend, kind, relative)
-            at += 1
+        """Yield what the fields in [start, end) refer to, by place.
+
+        Of an object, its relocations. Of a linked image, the constants in instructions, near branches excepted, and in
+        data the pointers at `start` and every eight bytes on.
+        """
+        return self._held.within(start, end)
 
     def reference(self, address: int) -> Reference | None:
-        """Return the relocation of exactly this place."""
+        """Return what the field at exactly this place refers to."""
         return next(self.references(address, address + 1), None)
 
     def references_to(self, symbol: Symbol) -> list[Reference]:
-        """Return the relocations in code that name `symbol` itself, by place: O(relocations of code), in numpy."""
-        found = []
-        for section in self.sections:
-            table = self._elf.relocations.get(section.index)
-            if section.kind is Class.DATA or table is None:
-                continue
-            for offset, kind, _, addend in table[table["symbol"] == symbol.index].tolist():
-                found.append(Reference(section.start + offset, symbol, addend, kind, kind in self.machine.relative))
-        return sorted(found, key=lambda one: one.at)
+        """Return what in code refers to `symbol`, by place. Cost: O(code) once, in numpy."""
+        return self._held.to(symbol)
 
     def references_into(self, start: int, end: int) -> list[Reference]:
-        """Return the relocations of code and data whose symbol and addend lie in [start, end): O(relocations)."""
-        import numpy as np
-
-        places = np.array([-1 if one.address is None else one.address for one in self.symbols.symbols], "i8")
-        found = []
-        for section in self.sections:
-            table = self._elf.relocations.get(section.index)
-            if table is None or section.name.startswith(".discard."):
-                continue
-            to = places[table["symbol"]]
-            within = (to >= 0) & (to + table["addend"] >= start) & (to + table["addend"] < end)
-            for offset, kind, symbol, addend in table[within].tolist():
-                found.append(
-                    Reference(
-                        section.start + offset,
-                        self.symbols.symbols[symbol],
-                        addend,
-                        kind,
-                        kind in self.machine.relative,
-                    )
-                )
-        return sorted(found, key=lambda one: one.at)
+        """Return what in code and data refers to [start, end), by place; `Reference.address` counts. Cost: as above."""
+        return self._held.into(start, end)
 
     def instruction_around(self, address: int) -> Instruction | None:
-        """Return the instruction that the byte at `address` is part of, by a sweep of its function."""
-        function = self.symbols.functions.containing(address)
+        """Return the instruction that the byte at `address` is part of, by a sweep from the symbol before it."""
         section = self.section_at(address)
         if section is None or section.kind is Class.DATA:
             return None
-        start = function.address if function is not None and function.address is not None else section.start
+        start = max(section.start, self.symbols.begin(address))
         return next((one for one in self.decoded(start, address + 1) if one[0] <= address < one[0] + one[1]), None)
 
-    def pointed(self, address: int) -> int | None:
-        """Return what a table's field at `address` points to, by relocation or as a distance; None where undefined."""
-        reference = self.reference(address)
+    def pointed_far(self, address: int) -> Pointed:
+        """Return what an 8-byte distance at `address` names, by relocation or by its value."""
+        reference = None if self.linked else self.reference(address)
         if reference is not None:
-            return reference.address
-        distance = self.signed(address, 4)
-        return address + distance if distance else None
+            return Pointed(reference.symbol.name, reference.address)
+        return Pointed("?", address + self.signed(address, 8))
+
+    def column(self, section: Section, stride: int, offset: int = 0, *, size_bytes: int = 4) -> list[int]:
+        """Return where one field of every record of a table points to, 0 where nowhere in this image.
+
+        Args:
+            stride: bytes of a record.
+            offset: of the field in it.
+            size_bytes: 4 for a distance from the field, 8 for an address.
+
+        Raises:
+            BadInput: the section is not a whole number of records.
+        """
+        if (section.end - section.start) % stride:
+            raise BadInput(
+                self.where,
+                f"{section.name} is not a whole number of {stride}-byte records",
+                cause="another kernel version",
+            )
+        return self._held.column(section, stride, offset, size_bytes)
 
     def instruction(self, address: int) -> Instruction | None:
         """Return the instruction at a place, None outside of code. Decoded in bulk when first asked for."""
@@ -278,88 +274,3 @@ class Image:
             yield begin, stop - begin, Kind.DATA, 0
             at = stop
         yield from self.machine.decode(content[at - section.start : end - section.start], at)
-
-    def _rows(self, index: int) -> tuple[list[int], list[tuple[int, int, int, int]]]:
-        if index not in self._references:
-            table = self._elf.relocations.get(index)
-            rows = sorted(table.tolist()) if table is not None else []
-            self._references[index] = ([row[0] for row in rows], rows)
-        return self._references[index]
-
-
-def load_image(path: str | Path) -> Image:
-    """Read a relocatable x86-64 or arm64 kernel object: vmlinux.o, an .o or a .ko, plain or packed by xz or zstd.
-
-    Raises:
-        BadInput: unreadable, damaged, of another machine, or linked.
-    """
-    from nostale.outside.elf import read_elf
-
-    return build_image(read_elf(Path(path)))
-
-
-def build_image(file: elf.Elf) -> Image:
-    """Lay the sections of a checked file out in the flat space and name its symbols.
-
-    Raises:
-        BadInput: of another machine, or linked.
-    """
-    from nostale.outside import elf
-
-    machine = BY_ELF_NUMBER.get(file.machine)
-    if machine is None:
-        name = elf.MACHINE_NAMES.get(file.machine, f"machine {file.machine}")
-        raise BadInput(file.where, f"an image for {name}", remedy="only x86-64 and arm64 images are read")
-    if file.type != elf.TYPE_RELOCATABLE:
-        form = elf.TYPE_NAMES.get(file.type, f"file of type {file.type}")
-        raise BadInput(
-            file.where,
-            f"a {form}, not a relocatable object",
-            remedy="give vmlinux.o, an .o or a .ko: the build's object still has its annotations",
-        )
-    sections, starts, at = [], {}, 1 << 20
-    for section in file.sections:
-        if section.type == 0 or not (section.flags & elf.FLAG_ALLOC or section.name.startswith(".discard.")):
-            continue
-        starts[section.index] = at
-        kind = class_of_section(section.name, executable=section.executable)
-        end = at + section.size_bytes
-        sections.append(Section(section.name, kind, at, end, section.writable, section.index))
-        at = (end + 2 * _PAGE) // _PAGE * _PAGE  # a gap, so that the end of one is not the start of the next
-    return Image(file.where, machine, tuple(sections), SymbolTable(_symbols(file, starts, machine)), file)
-
-
-def _symbols(file: elf.Elf, starts: dict[int, int], machine: Machine) -> list[Symbol]:
-    from nostale.outside import elf
-
-    kinds = {elf.SYMBOL_NOTYPE: NOTYPE, elf.SYMBOL_OBJECT: OBJECT, elf.SYMBOL_FUNC: FUNC}
-    binds = {elf.BIND_LOCAL: "local", elf.BIND_GLOBAL: "global", elf.BIND_WEAK: "weak"}
-    found = []
-    for index, (row, name) in enumerate(zip(file.symbols.tolist(), file.symbol_names())):
-        _, info, _, section, value, size = row
-        start = starts.get(section)
-        address = None if start is None else start + value
-        kind, bind = kinds.get(info & 15, "other"), binds.get(info >> 4, "other")
-        if machine.mapping_symbols and kind == NOTYPE and bind == "local" and name[:2] in ("$x", "$d"):
-            kind = MAPPING
-        found.append(Symbol(index, name, kind, bind, address, size))
-    return found
-
-
-def records(image: Image, section: Section, form: str) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Yield (address, fields) of each record of a table, relocations not applied.
-
-    Args:
-        form: as `struct` has it, without the byte order.
-
-    Raises:
-        BadInput: the section is not a whole number of records.
-    """
-    size = struct.calcsize("<" + form)
-    content = image.content(section)
-    if len(content) % size:
-        raise BadInput(
-            image.where, f"{section.name} is not a whole number of {size}-byte records", cause="another kernel version"
-        )
-    for number, fields in enumerate(struct.iter_unpack("<" + form, content)):
-        yield section.start + number * size, fields

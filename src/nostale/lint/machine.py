@@ -23,6 +23,9 @@ class Machine:
         landing_pads: instructions that a jump to a function may have skipped: they only check how it was reached.
         trap_bytes: how long the instruction of BUG() and WARN() is.
         mapping_symbols: whether symbols $x and $d tell code from data in it.
+        self_relocated: the relocation of a word that a linked image fills in itself, where it is loaded.
+        constants: (bytes of an instruction, address) to what in it may name a place: (offset of the field, place,
+            whether the field holds the distance).
     """
 
     name: str
@@ -34,6 +37,8 @@ class Machine:
     landing_pads: tuple[bytes, ...]
     trap_bytes: int
     mapping_symbols: bool
+    self_relocated: int
+    constants: Callable[[bytes, int], list[tuple[int, int, bool]]]
 
 
 X86_64 = Machine(
@@ -46,6 +51,8 @@ X86_64 = Machine(
     landing_pads=(b"\xf3\x0f\x1e\xfa",),  # endbr64
     trap_bytes=2,
     mapping_symbols=False,
+    self_relocated=8,
+    constants=x86.constants,
 )
 ARM64 = Machine(
     name="arm64",
@@ -57,5 +64,7 @@ ARM64 = Machine(
     landing_pads=(b"\x5f\x24\x03\xd5", b"\x9f\x24\x03\xd5", b"\xdf\x24\x03\xd5"),  # bti c, bti j, bti jc
     trap_bytes=4,
     mapping_symbols=True,
+    self_relocated=1027,
+    constants=arm64.constants,
 )
 BY_ELF_NUMBER: Mapping[int, Machine] = {62: X86_64, 183: ARM64}

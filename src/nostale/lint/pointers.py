@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from nostale.lint.image import Class, Image, Reference
+from nostale.lint.image import Class, Image
 from nostale.lint.machine import X86_64
+from nostale.lint.references import Reference
 from nostale.lint.switch import switch_targets
 from nostale.lint.symbols import Symbol
 from nostale.lint.targets import How, Target, Targets, Transfer, Via, pointer

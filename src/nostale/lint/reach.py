@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from nostale.lint.flow import Flow
 from nostale.lint.image import Class, Section
+from nostale.lint.symbols import FUNC, NOTYPE
 from nostale.lint.targets import How
 from nostale.outside.instruction import Instruction, Kind
 
@@ -58,20 +59,18 @@ def entries(flow: Flow, sections: Sequence[Section]) -> tuple[list[int], list[in
     perhaps, as vmx_vmexit is.
     """
     image = flow.image
-    functions = {
-        one.address
-        for one in image.symbols.symbols
-        if one.kind == "func" and one.size_bytes and one.address is not None and ".cold" not in one.name
-    }
-    first = sorted(one for one in functions if any(part.start <= one < part.end for part in sections))
+    functions, labels = set(), []
+    for part in sections:
+        for one in image.symbols.labels.between(part.start, part.end):
+            assert one.address is not None
+            if one.kind == FUNC and one.size_bytes and ".cold" not in one.name:
+                functions.add(one.address)
+            if one.kind == FUNC or (one.kind == NOTYPE and one.bind == "global"):
+                labels.append(one.address)
+    first = sorted(functions)
     hints = [one for one in flow.tables.hints if any(part.start <= one < part.end for part in sections)]
     hints.sort(key=lambda one: (image.symbols.starting(one) is None, one))
-    labels = sorted(
-        one.address
-        for one in image.symbols.symbols
-        if one.address is not None and (one.kind == "func" or (one.kind == "notype" and one.bind == "global"))
-    )
-    return first, hints + [one for one in labels if any(part.start <= one < part.end for part in sections)]
+    return first, hints + sorted(labels)
 
 
 def _missed(flow: Flow, swept: Sequence[Instruction], reached: set[int]) -> list[int]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 
 from nostale.contract import BadInput
-from nostale.lint.image import Class, Image, Reference, records
+from nostale.lint.image import Class, Image, Section
 
-JUMP_TABLE_FORM, EX_TABLE_FORM, HINT_FORM = "iiq", "iiI", "ihBBBxxx"
+_JUMP_ENTRY_BYTES, _FIXUP_BYTES, _HINT_BYTES, _PLACE_BYTES, _POINTER_BYTES = 16, 12, 12, 4, 8
+_KEY_OFFSET, _KEY_FLAGS = 8, 3  # struct jump_entry; the low bits of the key say how the branch is laid out
 _BUGFLAG_WARNING = 1
 _FEATURE_POPCNT = 4 * 32 + 23  # X86_FEATURE_POPCNT, arch/x86/include/asm/cpufeatures.h
 
@@ -68,7 +69,7 @@ def read_tables(image: Image) -> Tables:
     """Read all of them; one that is absent is empty.
 
     Raises:
-        BadInput: a table that is not a whole number of records.
+        BadInput: a table that is not a whole number of records, or has records of another form.
     """
     groups = _alternatives(image)
     replaced = sorted(
@@ -82,23 +83,28 @@ def read_tables(image: Image) -> Tables:
         tuple(replaced),
         _jump_labels(image),
         _fixups(image),
-        tuple(sorted(_pointed(image, ".discard.unwind_hints", HINT_FORM))),
-        frozenset(_pointed(image, ".discard.reachable", "i")) | warnings(image),
-        frozenset(_pointed(image, ".discard.intra_function_calls", "i")),
+        tuple(sorted(_places(image, ".discard.unwind_hints", _HINT_BYTES))),
+        frozenset(_places(image, ".discard.reachable")) | warnings(image),
+        frozenset(_places(image, ".discard.intra_function_calls")),
     )
 
 
 def annotated(image: Image, name: str) -> dict[int, int]:
     """Return how often a table of annotations names each place: `.long label - .`, one an annotation."""
     found: dict[int, int] = defaultdict(int)
-    for address in _pointed(image, name, "i"):
+    for address in _places(image, name):
         found[address] += 1
     return dict(found)
 
 
 def table_places(image: Image, name: str) -> list[int]:
     """Return the places that a table of 8-byte pointers names, in its order; [] where there is no such table."""
-    return _pointed(image, name, "q")
+    return _places(image, name, _POINTER_BYTES, size_bytes=_POINTER_BYTES)
+
+
+def sites(image: Image, name: str) -> list[int]:
+    """Return the places that a table of 4-byte distances names: .retpoline_sites, .return_sites and their like."""
+    return _places(image, name)
 
 
 def warnings(image: Image) -> frozenset[int]:
@@ -107,44 +113,50 @@ def warnings(image: Image) -> frozenset[int]:
     A module has lost its .discard sections. An entry is 12 bytes with the file's name in it, else 8; the flags are its
     last two bytes but for padding (include/asm-generic/bug.h, struct bug_entry).
     """
-    section = image.section_named("__bug_table")
-    if section is None:
-        return frozenset()
-    traps = [one for one in image.references(section.start, section.end) if _in_code(image, one)]
-    size = traps[1].at - traps[0].at if len(traps) > 1 else section.end - section.start
-    if size not in (8, 12):
-        return frozenset()
-    flags = {8: 4, 12: 10}[size]
-    return frozenset(
-        one.address + image.machine.trap_bytes
-        for one in traps
-        if one.address is not None and image.signed(one.at + flags, 2) & _BUGFLAG_WARNING
-    )
+    found = set()
+    for section in image.sections_named("__bug_table"):
+        for size, flags in ((12, 10), (8, 4)):
+            traps = _column_of_code(image, section, size, (0,))
+            if traps is None:
+                continue
+            content = image.content(section)
+            for at, trap in enumerate(traps[0]):
+                if int.from_bytes(content[at * size + flags : at * size + flags + 2], "little") & _BUGFLAG_WARNING:
+                    found.add(trap + image.machine.trap_bytes)
+            break
+    return frozenset(found)
 
 
-def _in_code(image: Image, reference: Reference) -> bool:
-    return reference.address is not None and image.class_at(reference.address) not in (None, Class.DATA)
+def _column_of_code(image: Image, section: Section, stride: int, offsets: tuple[int, ...]) -> list[list[int]] | None:
+    """Return the columns of a table if all of them point into code: how forms of a record are told apart."""
+    if (section.end - section.start) % stride or section.end == section.start:
+        return None
+    columns = [image.column(section, stride, offset) for offset in offsets]
+    places = {place for column in columns for place in column if place}
+    # A replacement by nothing may stand at the very end of its section.
+    if places and all(_is_code(image, place) or _is_code(image, place - 1) for place in places):
+        return columns
+    return None
 
 
-def _pointed(image: Image, name: str, form: str) -> list[int]:
-    """Return where the first field of each record points to."""
-    section = image.section_named(name)
-    if section is None:
-        return []
-    places = (image.pointed(address) for address, _ in records(image, section, form))
-    return [place for place in places if place is not None]
+def _is_code(image: Image, place: int) -> bool:
+    return image.class_at(place) not in (None, Class.DATA)
+
+
+def _places(image: Image, name: str, stride: int = _PLACE_BYTES, *, size_bytes: int = 4) -> list[int]:
+    """Return where the first field of each record points to, in order."""
+    found: list[int] = []
+    for section in image.sections_named(name):
+        found += [place for place in image.column(section, stride, size_bytes=size_bytes) if place]
+    return found
 
 
 def _alternatives(image: Image) -> dict[int, Group]:
-    section = image.section_named(".altinstructions")
-    if section is None or section.end == section.start:
-        return {}
-    wide = _entry_size(image, section.start, section.end) == 14
     entries: dict[int, list[tuple[int, Replacement]]] = defaultdict(list)
-    for address, fields in records(image, section, "iiHHBB" if wide else "iiHBB"):
-        original, replacement = image.pointed(address), image.pointed(address + 4)
-        if original is not None and replacement is not None:
-            entries[original].append((fields[-2], Replacement(replacement, replacement + fields[-1], fields[2])))
+    for section in image.sections_named(".altinstructions"):
+        if section.end > section.start:
+            for original, length, replacement in _alternative_entries(image, section):
+                entries[original].append((length, replacement))
     return {
         start: Group(
             start,
@@ -156,40 +168,47 @@ def _alternatives(image: Image) -> dict[int, Group]:
     }
 
 
-def _entry_size(image: Image, start: int, end: int) -> int:
-    """Tell the two forms of `struct alt_instr` apart by how far its relocations lie apart: 14 bytes in 6.12, 12 in 6.1.
+def _alternative_entries(image: Image, section: Section) -> Iterator[tuple[int, int, Replacement]]:
+    """Yield (original, its length, replacement) of each `struct alt_instr`.
 
-    The wider one has flags beside the feature (arch/x86/include/asm/alternative.h).
+    It is 14 bytes in v6.12, with flags beside the feature, and 12 in v6.1 and on arm64: whichever points into code.
     """
-    places = [reference.at - start for reference in islice(image.references(start, end), 3)]
-    size = places[2] - places[0] if len(places) == 3 else end - start
-    if size not in (12, 14):
-        raise BadInput(image.where, f".altinstructions has entries of {size} bytes", cause="another kernel version")
-    return size
+    for form in ("<iiHHBB", "<iiHBB"):
+        size = struct.calcsize(form)
+        columns = _column_of_code(image, section, size, (0, 4))
+        if columns is None:
+            continue
+        rows = struct.iter_unpack(form, image.content(section))
+        for original, place, fields in zip(*columns, rows, strict=True):
+            if original and place:
+                yield original, fields[-2], Replacement(place, place + fields[-1], fields[2])
+        return
+    raise BadInput(image.where, f"{section.name} has entries of no known form", cause="another kernel version")
 
 
 def _jump_labels(image: Image) -> dict[int, tuple[int, str]]:
-    section = image.section_named("__jump_table")
     found = {}
-    if section is not None:
-        for address, _ in records(image, section, JUMP_TABLE_FORM):
-            code, target, key = image.pointed(address), image.pointed(address + 4), image.reference(address + 8)
-            if code is not None and target is not None:
-                found[code] = (target, _key_name(image, key) if key else "?")
+    for at, code, target in jump_entries(image):
+        key = image.pointed_far(at + _KEY_OFFSET)
+        found[code] = (target, key.name if key.address is None else image.name(key.address & ~_KEY_FLAGS))
     return found
 
 
-def _key_name(image: Image, key: Reference) -> str:
-    """Name the static key; the two low bits of its address say how the branch is laid out."""
-    return key.symbol.name if key.address is None else image.name(key.address & ~3)
+def jump_entries(image: Image) -> Iterator[tuple[int, int, int]]:
+    """Yield (place, code, target) of every entry of the jump table that this image defines."""
+    for section in image.sections_named("__jump_table"):
+        codes = image.column(section, _JUMP_ENTRY_BYTES)
+        targets = image.column(section, _JUMP_ENTRY_BYTES, 4)
+        for number, (code, target) in enumerate(zip(codes, targets, strict=True)):
+            if code and target:
+                yield section.start + number * _JUMP_ENTRY_BYTES, code, target
 
 
 def _fixups(image: Image) -> dict[int, tuple[int, ...]]:
-    section = image.section_named("__ex_table")
     found: dict[int, list[int]] = defaultdict(list)
-    if section is not None:
-        for address, _ in records(image, section, EX_TABLE_FORM):
-            faulting, fixup = image.pointed(address), image.pointed(address + 4)
-            if faulting is not None and fixup is not None:
+    for section in image.sections_named("__ex_table"):
+        columns = image.column(section, _FIXUP_BYTES), image.column(section, _FIXUP_BYTES, 4)
+        for faulting, fixup in zip(*columns, strict=True):
+            if faulting and fixup:
                 found[faulting].append(fixup)
     return {faulting: tuple(fixups) for faulting, fixups in found.items()}

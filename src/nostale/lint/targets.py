@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from nostale.lint.image import Class, Image, Reference
+from nostale.lint.image import Class, Image
 from nostale.lint.machine import X86_64
+from nostale.lint.references import Reference
 from nostale.lint.symbols import Symbol
 from nostale.outside.instruction import Instruction, Kind
 
@@ -94,6 +95,8 @@ class Targets:
     def near(self, one: Instruction) -> Target:
         """Return the target of a near call or jump."""
         address, length, _, near = one
+        if self.image.linked:
+            return self.at(near)
         reference = next(self.image.references(address, address + length), None)
         return self.at(near) if reference is None else self.of(reference, address + length)
 
@@ -130,7 +133,7 @@ class Targets:
             section = self.image.section_at(reference.at)
             start = max(section.start if section else 0, reference.at - _ARGUMENTS_BYTES)
             near = list(self.image.references(start, reference.at + _ARGUMENTS_BYTES))
-            if not any(one.symbol.index == trampoline.index for one in near):
+            if not any(one.symbol.name == trampoline.name or one.address == trampoline.address for one in near):
                 continue
             for one in near:
                 at = None if one.relative else one.address

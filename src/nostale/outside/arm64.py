@@ -117,3 +117,16 @@ def _distances(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
     distances = np.where(wide, imm26 >> 6, np.where(test, imm14 >> 18, imm19 >> 13))
     # imm19 and imm14 stand above the register: 5 bits that are shifted out with the rest of what is not theirs.
     return distances.astype(np.int64) * _WORD_BYTES
+
+
+def constants(code: bytes, address: int) -> list[tuple[int, int, bool]]:
+    """Return what an instruction holds that names a place by itself: none does, but adr; adrp needs the next one.
+
+    Returns:
+        (offset of the field in the instruction, place, whether the field is a distance from the instruction).
+    """
+    word = int.from_bytes(code[:4], "little")
+    if word & 0x9F000000 != 0x10000000:  # ADR
+        return []
+    distance = (word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3
+    return [(0, address + distance - ((distance & 1 << 20) << 1), True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import mmap
 import os
 from pathlib import Path
 
@@ -11,9 +12,31 @@ from nostale.contract import BadInput
 LIMIT_BYTES = 1 << 30  # the largest image read, packed or not: what unpacks to more is refused, never held
 # A kernel unpacks to 4 to 8 times its packed size; zeros, put there to fill memory, to a thousand times.
 _MOST_TIMES, _ALWAYS_BYTES = 64, 1 << 24
+MAPPED_BYTES = 64 << 20  # from here on a plain file is mapped: what is read of it is little, its debugging is not read
 _XZ_MEMORY_BYTES = 256 << 20  # an xz file names its own dictionary size; this is above what `xz -9` asks for
 _XZ_MAGIC = b"\xfd7zXZ\x00"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+Bytes = bytes | mmap.mmap
+
+
+def open_whole(path: Path, limit_bytes: int = LIMIT_BYTES) -> Bytes:
+    """Return a file's content as `read_whole` does, but a large plain file mapped, whatever its size.
+
+    A map is not a copy: whoever shortens the file meanwhile ends this process, which is why small ones are read.
+
+    Raises:
+        BadInput: as `read_whole`; a mapped file is held to no limit.
+    """
+    try:
+        if path.is_file() and path.stat().st_size > MAPPED_BYTES:
+            with path.open("rb") as file:
+                content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            if not content[:6].startswith((_XZ_MAGIC, _ZSTD_MAGIC)):
+                return content
+    except (OSError, ValueError):
+        pass  # read_whole says why in words
+    return read_whole(path, limit_bytes)
 
 
 def read_whole(path: Path, limit_bytes: int = LIMIT_BYTES) -> bytes:

@@ -1,16 +1,17 @@
 """The one door to ELF: a 64-bit little-endian file's sections, symbols and relocations, checked.
 
 pyelftools reads the container. Symbols and relocations, of which a kernel has a million, are read in bulk, as views of
-the file's own bytes, so that a count in a damaged header cannot ask for memory. Not read: program headers, versions,
-dynamic sections, debugging information.
+the file's own bytes, so that a count in a damaged header cannot ask for memory; relocations when they are asked for.
+A large file is mapped, not held. Not read here: program headers, versions, debugging information (`outside.dwarf`).
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +20,13 @@ from elftools.elf.enums import ENUM_E_MACHINE, ENUM_E_TYPE, ENUM_SH_TYPE_BASE
 from elftools.elf.sections import Section as ElfSection
 
 from nostale.contract import BadInput
-from nostale.outside.compressed import read_whole
+from nostale.outside.compressed import Bytes, open_whole
 
 Table = npt.NDArray[np.void]
 
 MACHINE_X86_64 = 62
 MACHINE_NAMES = {3: "i386", 8: "MIPS", 21: "powerpc64", 22: "s390", 40: "arm", 62: "x86-64", 183: "arm64", 243: "riscv"}
-TYPE_RELOCATABLE = 1
+TYPE_RELOCATABLE, TYPE_EXECUTABLE, TYPE_SHARED = 1, 2, 3
 TYPE_NAMES = {1: "relocatable", 2: "linked executable", 3: "shared object", 4: "core dump"}
 
 FLAG_WRITE, FLAG_ALLOC, FLAG_EXEC = 1, 2, 4
@@ -80,18 +81,17 @@ class Elf:
         type: e_type.
         sections: by index.
         symbols: `SYMBOL` records, (n_symbols,), a view of `data`.
-        relocations: by index of the section they apply to: `RELOCATION` records, views of `data`.
         names: the symbols' string table.
     """
 
     where: str
-    data: bytes
+    data: Bytes
     machine: int
     type: int
     sections: tuple[Section, ...]
     symbols: Table
-    relocations: Mapping[int, Table]
     names: bytes
+    _relocations: dict[int, Table] = field(default_factory=dict)
 
     def content(self, section: Section) -> memoryview:
         """Return a section's bytes, empty for one without content."""
@@ -99,11 +99,41 @@ class Elf:
             return memoryview(b"")
         return memoryview(self.data)[section.offset : section.offset + section.size_bytes]
 
-    def symbol_names(self) -> list[str]:
-        """Return every symbol's name, in table order. Cost: O(bytes of the names)."""
-        names = self.names
-        # ld shares the tails of strings, so a name is what stands from its offset to the next NUL.
-        return [_text(names[at : names.index(0, at)]) for at in self.symbols["name"].tolist()]
+    def relocations(self, index: int) -> Table:
+        """Return the relocations of section `index`, views of `data`; of a linked file, those kept of its link.
+
+        Raises:
+            BadInput: they name a symbol or a place that does not exist.
+        """
+        if index not in self._relocations:
+            tables = [
+                _relocations(self.data, one, self.sections, len(self.symbols), self.where, linked=self.linked)
+                for one in self.sections
+                if one.type == _RELA and one.info == index and self._of_symbols(one)
+            ]
+            self._relocations[index] = tables[-1] if tables else np.empty(0, RELOCATION)
+        return self._relocations[index]
+
+    def dynamic_relocations(self) -> Table:
+        """Return what the image relocates itself by when it boots, empty where nothing does.
+
+        Raises:
+            BadInput: a table that is not a whole number of records.
+        """
+        tables = [
+            _records(self.data, one, RELOCATION, self.where)
+            for one in self.sections
+            if one.type == _RELA and one.flags & FLAG_ALLOC
+        ]
+        return np.concatenate(tables) if tables else np.empty(0, RELOCATION)
+
+    @property
+    def linked(self) -> bool:
+        """Whether it has addresses."""
+        return self.type != TYPE_RELOCATABLE
+
+    def _of_symbols(self, section: Section) -> bool:
+        return section.link < len(self.sections) and self.sections[section.link].type == _SYMTAB
 
 
 def read_elf(path: Path) -> Elf:
@@ -112,10 +142,10 @@ def read_elf(path: Path) -> Elf:
     Raises:
         BadInput: unreadable, damaged, cut short, or not a 64-bit little-endian ELF file.
     """
-    return parse_elf(read_whole(path), str(path))
+    return parse_elf(open_whole(path), str(path))
 
 
-def parse_elf(data: bytes, where: str) -> Elf:
+def parse_elf(data: Bytes, where: str) -> Elf:
     """Check the bytes of a file and return their parts.
 
     Raises:
@@ -129,14 +159,15 @@ def parse_elf(data: bytes, where: str) -> Elf:
         symbols = _records(data, symtabs[0], SYMBOL, where)
         names = _string_table(data, sections, symtabs[0].link, where)
         _check_symbols(symbols, names, len(sections), where)
-    relocations: dict[int, Table] = {}
-    for section in sections:
-        if section.type == _RELA and section.link == (symtabs[0].index if symtabs else -1):
-            relocations[section.info] = _relocations(data, section, sections, len(symbols), where)
-    return Elf(where, data, machine, type_, sections, symbols, relocations, names)
+    file = Elf(where, data, machine, type_, sections, symbols, names)
+    if not file.linked:
+        for section in sections:
+            if section.type == _RELA and not section.name.startswith(".rela.debug_"):
+                file.relocations(section.info)
+    return file
 
 
-def _container(data: bytes, where: str) -> tuple[int, int, tuple[Section, ...]]:
+def _container(data: Bytes, where: str) -> tuple[int, int, tuple[Section, ...]]:
     """Return the machine, the type and the sections, each within the file."""
     if data[:4] != b"\x7fELF":
         raise BadInput(where, "not an ELF file", cause="a file of another kind", remedy="give vmlinux.o or a .ko")
@@ -145,7 +176,7 @@ def _container(data: bytes, where: str) -> tuple[int, int, tuple[Section, ...]]:
     if len(data) < _HEADER_BYTES:
         raise _cut(where, f"{len(data)} bytes, less than an ELF header")
     try:
-        file = ELFFile(io.BytesIO(data))
+        file = ELFFile(io.BytesIO(data) if isinstance(data, bytes) else cast(IO[bytes], data))
         machine = _number(file.header["e_machine"], ENUM_E_MACHINE)
         type_ = _number(file.header["e_type"], ENUM_E_TYPE)
         sections = tuple(_section(index, held) for index, held in enumerate(file.iter_sections()))
@@ -178,11 +209,11 @@ def _number(value: str | int, names: Mapping[str, int]) -> int:
     return names[value] if isinstance(value, str) else value
 
 
-def _string_table(data: bytes, sections: tuple[Section, ...], index: int, where: str) -> bytes:
+def _string_table(data: Bytes, sections: tuple[Section, ...], index: int, where: str) -> bytes:
     if index >= len(sections) or sections[index].type != _STRTAB:
         raise _cut(where, f"section {index} is not the table of symbol names")
     section = sections[index]
-    names = data[section.offset : section.offset + section.size_bytes]
+    names = bytes(data[section.offset : section.offset + section.size_bytes])
     if not names.endswith(b"\0"):
         raise _cut(where, "the table of symbol names does not end")
     return names
@@ -200,19 +231,21 @@ def _check_symbols(symbols: Table, names: bytes, sections: int, where: str) -> N
         )
 
 
-def _relocations(data: bytes, section: Section, sections: tuple[Section, ...], symbols: int, where: str) -> Table:
+def _relocations(
+    data: Bytes, section: Section, sections: tuple[Section, ...], symbols: int, where: str, *, linked: bool
+) -> Table:
     table = _records(data, section, RELOCATION, where)
     if section.info >= len(sections):
         raise _cut(where, f"{section.name} relocates section {section.info} of {len(sections)}")
     if len(table):
         if int(table["symbol"].max()) >= symbols:
             raise _cut(where, f"{section.name} names a symbol beyond the last, {symbols - 1}")
-        if int(table["offset"].max()) >= sections[section.info].size_bytes:
+        if not linked and int(table["offset"].max()) >= sections[section.info].size_bytes:
             raise _cut(where, f"{section.name} relocates a place beyond the end of {sections[section.info].name}")
     return table
 
 
-def _records(data: bytes, section: Section, form: np.dtype[np.void], where: str) -> Table:
+def _records(data: Bytes, section: Section, form: np.dtype[np.void], where: str) -> Table:
     if section.size_bytes % form.itemsize:
         raise _cut(where, f"{section.name} is not a whole number of {form.itemsize}-byte records")
     return np.frombuffer(data, form, section.size_bytes // form.itemsize, section.offset)

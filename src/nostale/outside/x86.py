@@ -46,3 +46,28 @@ def decode(code: bytes | memoryview, address: int) -> list[Instruction]:
         else:  # int3 and int n come back
             found.append((one.ip, one.len, Kind.PAD if one.mnemonic == Mnemonic.INT3 else Kind.NEXT, 0))
     return found
+
+
+def constants(code: bytes, address: int) -> list[tuple[int, int, bool]]:
+    """Return what an instruction holds that may name a place in memory; near branch targets are not among them.
+
+    Returns:
+        (offset of the field in the instruction, place, whether the field is the distance from the instruction's end).
+        Operands relative to %fs or %gs name another place on every CPU and are left out.
+    """
+    from iced_x86 import Decoder, OpKind, Register
+
+    decoder = Decoder(64, code, ip=address)
+    one = decoder.decode()
+    fields = decoder.get_constant_offsets(one)
+    found = []
+    if fields.displacement_size >= 4 and one.segment_prefix not in (Register.FS, Register.GS):
+        relative = one.is_ip_rel_memory_operand
+        place = one.ip_rel_memory_address if relative else one.memory_displacement
+        found.append((fields.displacement_offset, place, relative))
+    if fields.immediate_size >= 4:
+        immediates = (OpKind.IMMEDIATE32, OpKind.IMMEDIATE64, OpKind.IMMEDIATE32TO64)
+        for at in range(one.op_count):
+            if one.op_kind(at) in immediates:
+                found.append((fields.immediate_offset, one.immediate(at), False))
+    return found
