@@ -253,5 +253,5 @@ def test_images_or_a_difference_but_not_both(capsys, arguments):
 
 
 def test_a_baseline_that_cannot_be_read_is_one_line(capsys, objects):
-    line = "nostale: none.toml: cannot be read: No such file or directory; name a TOML file with [[accept]]\n"
+    line = "nostale: none.toml: cannot be read: No such file or directory; name a text file that is there\n"
     assert nostale(capsys, "lint", "--baseline", "none.toml", objects[0]) == (2, "", line)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nostale.cli.common import conclude, progress, render, result_options, worked_through
 from nostale.contract import Answer, BadInput, Baseline, compare, read_baseline
 from nostale.systems.catalogue import SYSTEMS
+
+if TYPE_CHECKING:
+    from nostale.lint import ImageRule, Rule
 
 _FILE = click.Path(path_type=Path)
 
@@ -17,11 +22,15 @@ _FILE = click.Path(path_type=Path)
 @click.argument("images", nargs=-1, type=_FILE, metavar="IMAGE...")
 @click.option("--baseline", type=_FILE, metavar="FILE", help="Accept the findings it lists, each with a reason.")
 @click.option("--diff", nargs=2, type=_FILE, metavar="OLD NEW", help="Only what NEW has gained over OLD.")
+@click.option("--contract", type=_FILE, metavar="FILE.dot", help="Run this automaton instead of the rules.")
+@click.option("--bind", type=_FILE, metavar="FILE.toml", help="By what its events are seen.")
 @result_options
 def lint(
     images: tuple[Path, ...],
     baseline: Path | None,
     diff: tuple[Path, Path] | None,
+    contract: Path | None,
+    bind: Path | None,
     form: str,
     output: Path | None,
     color: str,
@@ -32,17 +41,21 @@ def lint(
     nostale lint vmlinux.o
     nostale lint --baseline known.toml vmlinux.o       a new finding fails, a known one is shown
     nostale lint --diff vmlinux.o.old vmlinux.o        what this build has gained
+    nostale lint --contract pair.dot --bind pair.toml vmlinux.o
     nostale explain entry.noinstr-escape               what a finding means
     """
-    known = _read_baseline(baseline) if baseline else None
+    known = read_baseline(_text(baseline), str(baseline)) if baseline else None
+    if bool(contract) != bool(bind):
+        raise click.UsageError("--contract FILE.dot and --bind FILE.toml belong together")
+    look = _by_contract(contract, bind) if contract and bind else lint_image
     if bool(images) == bool(diff):
         raise click.UsageError("name an image, or two with --diff OLD NEW")
     if diff:
-        old, new = (lint_image(path) for path in diff)
+        old, new = (look(path) for path in diff)
         return render(_accepting(known, compare(old, new)), form, output, color)
     if len(images) == 1:
-        return render(_accepting(known, lint_image(images[0])), form, output, color)
-    parts, failed = worked_through(images, lint_image)
+        return render(_accepting(known, look(images[0])), form, output, color)
+    parts, failed = worked_through(images, look)
     answer = Answer("lint", f"{len(images)} images", {"images": len(parts)}, (), parts=parts)
     return conclude(_accepting(known, answer), failed, form, output, color)
 
@@ -51,19 +64,30 @@ def _accepting(known: Baseline | None, answer: Answer) -> Answer:
     return known.applied(answer) if known else answer
 
 
-def _read_baseline(path: Path) -> Baseline:
+def _text(path: Path) -> str:
     try:
-        return read_baseline(path.read_text(), str(path))
+        return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is not text"
-        raise BadInput(str(path), f"cannot be read: {reason}", remedy="name a TOML file with [[accept]]") from None
+        raise BadInput(str(path), f"cannot be read: {reason}", remedy="name a text file that is there") from None
+
+
+def _by_contract(contract: Path, bind: Path) -> Callable[[Path], Answer]:
+    """Return what runs a user's contract over an image, in place of the rules."""
+    from nostale.lint import custom_rule
+
+    rule = custom_rule(_text(contract), str(contract), _text(bind), str(bind))
+    return lambda image: _linted(image, [rule])
 
 
 def lint_image(image: Path) -> Answer:
     """Run every rule over one image."""
+    return _linted(image, [rule for system in SYSTEMS for rule in system.rules()])
+
+
+def _linted(image: Path, rules: Sequence[Rule | ImageRule]) -> Answer:
     from nostale.lint import lint as lint_loaded
     from nostale.lint import load_image
 
-    rules = [rule for system in SYSTEMS for rule in system.rules()]
     with progress(f"lint {image}"):
         return lint_loaded(load_image(image), rules)

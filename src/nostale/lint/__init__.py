@@ -5,6 +5,7 @@
 linked images with symbols (vmlinux), of x86-64 and arm64.
 """
 
+from nostale.lint.custom import custom_rule
 from nostale.lint.engine import lint
 from nostale.lint.flow import Flow
 from nostale.lint.image import Class, Image
@@ -26,6 +27,7 @@ __all__ = [
     "Transfer",
     "Via",
     "build_image",
+    "custom_rule",
     "lint",
     "load_image",
     "table_places",

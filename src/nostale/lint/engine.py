@@ -37,6 +37,8 @@ def lint(image: Image, rules: Sequence[Rule | ImageRule]) -> Answer:
     results: list[Result] = []
     for rule in rules:
         results += judged(rule, evidence[rule.id]() if isinstance(rule, Rule) else rule.look(flow))
+    if not along:
+        return Answer("lint", image.where, {"instructions_decoded": image.decoded_count}, tuple(results))
     scope = _scope(scopes, flow, frozenset(kind for run in along for kind in run.rule.scope))
     marks = sorted({table for run in along for table, _ in run.rule.marks})
     return Answer("lint", image.where, coverage(flow, scope, marks, [run.walked for run in along]), tuple(results))
