@@ -178,16 +178,17 @@ class _Look:
 
     def _starts(self) -> Iterable[int]:
         image, seen = self.flow.image, set()
-        for symbol in sorted(image.symbols.symbols, key=lambda one: (one.address or 0, one.index)):
-            if symbol.address is None or symbol.address in seen or not _matches(symbol.name, self.custom.entries):
+        for section in image.sections:
+            if section.kind is Class.DATA or not _matches(section.name, self.custom.sections):
                 continue
-            section = image.section_at(symbol.address)
-            if section is None or section.kind is Class.DATA or not _matches(section.name, self.custom.sections):
-                continue
-            # Labels inside of functions are named only on purpose, not by a pattern for everything.
-            if (symbol.kind == FUNC and ".cold" not in symbol.name) or symbol.name in self.custom.entries:
-                seen.add(symbol.address)
-                yield symbol.address
+            for symbol in image.symbols.labels.between(section.start, section.end):
+                # Labels inside of functions are named only on purpose, not by a pattern for everything.
+                named = (symbol.kind == FUNC and ".cold" not in symbol.name) or symbol.name in self.custom.entries
+                if symbol.address is None or symbol.address in seen or not named:
+                    continue
+                if _matches(symbol.name, self.custom.entries):
+                    seen.add(symbol.address)
+                    yield symbol.address
 
     def _mark(self) -> None:
         for event, bind in self.custom.events.items():
