@@ -55,6 +55,11 @@ class Walked:
     # A pair is one number, address * n_states + state; each is mapped to the one it was reached from, entries to -1.
     _parents: dict[int, int] = field(default_factory=dict)
 
+    def states(self, address: int) -> list[str]:
+        """Return the states in which an instruction was arrived at."""
+        states = self.automaton.states
+        return [state for at, state in enumerate(states) if address * len(states) + at in self._parents]
+
     def trail(self, finding: Finding) -> list[tuple[int, str]]:
         """Return (address, state on arrival) of each instruction from the entry to the finding, both included.
 
