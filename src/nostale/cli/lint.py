@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,5 +90,10 @@ def _linted(image: Path, rules: Sequence[Rule | ImageRule]) -> Answer:
     from nostale.lint import lint as lint_loaded
     from nostale.lint import load_image
 
-    with progress(f"lint {image}"):
-        return lint_loaded(load_image(image), rules)
+    # What is made along the way stays in use and holds no cycles: to look for some takes a tenth of the time.
+    gc.disable()
+    try:
+        with progress(f"lint {image}"):
+            return lint_loaded(load_image(image), rules)
+    finally:
+        gc.enable()

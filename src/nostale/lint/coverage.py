@@ -9,7 +9,6 @@ from nostale.lint.flow import Flow
 from nostale.lint.reach import Scope
 from nostale.lint.targets import How, Transfer, Via
 from nostale.lint.walk import Walked
-from nostale.outside.instruction import Kind
 
 Coverage = dict[str, int | str | bool | list[str]]
 
@@ -32,18 +31,18 @@ def coverage(flow: Flow, scope: Scope, marks: Iterable[str], walks: Sequence[Wal
     """
     reached = set().union(*(one.reached for one in walks))
     began = {entry for one in walks for entry in one.entries}
-    sites = [flow.site(address) for address in reached]
+    looked = scope.look(reached)
     return {
         "sections": [section.name for section in scope.sections],
         "functions": len({flow.function(entry) for entry in began} - {None}),
         "entries": len(began),
         "instructions_decoded": flow.image.decoded_count,
         "instructions_walked": len(reached),
-        "instructions_not_reached": len(scope.not_reached(reached)),
-        "not_decodable": sum(site.kind is Kind.INVALID for site in sites),
+        "instructions_not_reached": len(looked.missed),
+        "not_decodable": looked.invalid,
         "pairs": sum(one.pairs for one in walks),
         **_tables(flow, marks, reached),
-        **_transfers([site.transfer for site in sites if site.transfer is not None]),
+        **_transfers(looked.transfers),
     }
 
 

@@ -82,8 +82,9 @@ class Run:
         self.present = [table for table, _ in rule.marks if image.section_named(table) is not None]
         self.marks = {}
         for table, event in rule.marks:
+            once = (Occurrence(event),)
             for address, count in self.flow.annotated(table).items():
-                self.marks[address] = self.marks.get(address, ()) + (Occurrence(event),) * count
+                self.marks[address] = self.marks[address] + once * count if address in self.marks else once * count
         self.places = rule.places(self.flow)
         first, later = self.scope.first, self.scope.later
         self.walked = walk(self.flow, rule.contract.automaton, rule.binding.start, self.events_at, first, later)
@@ -131,7 +132,7 @@ class Run:
         astray = self._astray()
         if astray:
             found.append(f"tables name what is not the start of an instruction, at {_list(image, astray)}")
-        missed = self.scope.not_reached(walked.reached)
+        missed = self.scope.look(walked.reached).missed
         if missed:
             found.append(f"{len(missed)} instructions on no path from any entry, at {_list(image, missed)}")
         return found
@@ -140,12 +141,12 @@ class Run:
         """Return the places in the walked sections that a table names although no instruction begins there."""
         tables = self.flow.tables
         named = {*self.marks, *tables.alternatives, *tables.jump_labels, *tables.fixups} - self.walked.reached
-        within = {one for one in named if any(part.start <= one < part.end for part in self.scope.sections)}
+        within = {one for part in self.scope.sections for one in named if part.start <= one < part.end}
         return sorted(within - {one[0] for swept in self.scope.swept for one in swept} if within else within)
 
     def _assumptions(self) -> list[str]:
-        sites = [self.flow.site(address) for address in self.walked.reached]
-        found = {site.transfer.assumption for site in sites if site.transfer and site.transfer.assumption}
+        transfers = self.scope.look(self.walked.reached).transfers
+        found = {transfer.assumption for transfer in transfers if transfer.assumption}
         reached, groups = self.walked.reached, self.flow.tables.alternatives.values()
         if any(one.start in reached for group in groups if group.always_replaced for one in group.replacements):
             found.add("the CPU has POPCNT, so that the calls it replaces are never made")

@@ -53,6 +53,8 @@ class Flow:
     _noreturn: NoReturn = field(init=False)
     _replaced_starts: list[int] = field(init=False)
     _hinted: frozenset[int] = field(init=False)
+    _special: set[int] = field(init=False)  # where control may do more than go on to the next instruction
+    _ends: list[int] = field(init=False)  # of functions, sorted
     _sites: dict[int, Site] = field(default_factory=dict)
     _annotated: dict[str, Mapping[int, int]] = field(default_factory=dict)
 
@@ -63,6 +65,9 @@ class Flow:
         self._noreturn = NoReturn(self.image, self._targets)
         self._replaced_starts = [start for start, _, _ in self.tables.replaced]
         self._hinted = frozenset(self.tables.hints)
+        tables = self.tables
+        self._special = {*tables.alternatives, *tables.jump_labels, *tables.fixups}
+        self._ends = sorted(self.image.symbols.functions.ends())
 
     def site(self, address: int) -> Site:
         """Return the instruction at `address`, how control goes on and what leaves."""
@@ -116,6 +121,8 @@ class Flow:
         if one is None:
             return Site(address, Kind.INVALID, (), stuck="runs off the end of its section")
         kind = one[2]
+        if kind in (Kind.NEXT, Kind.PAD) and self._plain(one):
+            return Site(address, kind, (Edge(address + one[1]),))
         if kind in (Kind.INVALID, Kind.DATA):
             return Site(address, kind, (), stuck="does not decode" if kind is Kind.INVALID else "is data, not code")
         if address in self.tables.jump_labels:
@@ -206,6 +213,14 @@ class Flow:
         return Site(one[0], one[2], ())
 
     # What they have in common.
+
+    def _plain(self, one: Instruction) -> bool:
+        """Return whether no table and no end of a function makes an instruction do more than go on: most are so."""
+        address, following = one[0], one[0] + one[1]
+        if address in self._special or following in self._special:
+            return False
+        ends, at = self._ends, bisect_right(self._ends, address)
+        return not (at < len(ends) and ends[at] <= following) and self._group_of(address) is None
 
     def _next(self, one: Instruction, why: str = "") -> tuple[tuple[Edge, ...], str]:
         """Return the edges to the following instruction, or why there is none."""

@@ -8,8 +8,24 @@ from dataclasses import dataclass, field
 from nostale.lint.flow import Flow
 from nostale.lint.image import Class, Section
 from nostale.lint.symbols import FUNC, NOTYPE
-from nostale.lint.targets import How
+from nostale.lint.targets import How, Transfer
 from nostale.outside.instruction import Instruction, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What paths came to, and what they did not.
+
+    Args:
+        transfers: of the instructions on some path.
+        invalid: how many of these do not decode.
+        missed: instructions on no path, other than fillers and what follows a call without return: the compiler need
+            not know of a callee that it does not return, and leaves the code after its call in place.
+    """
+
+    transfers: list[Transfer]
+    invalid: int
+    missed: list[int]
 
 
 @dataclass(slots=True)
@@ -30,7 +46,7 @@ class Scope:
     first: list[int] = field(init=False)
     later: list[int] = field(init=False)
     swept: list[list[Instruction]] = field(init=False)
-    _known: list[tuple[set[int], list[int]]] = field(default_factory=list)
+    _known: list[tuple[set[int], Looked]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         image = self.flow.image
@@ -38,17 +54,17 @@ class Scope:
         self.first, self.later = entries(self.flow, self.sections)
         self.swept = [image.decoded(section.start, section.end) for section in self.sections]
 
-    def not_reached(self, reached: set[int]) -> list[int]:
-        """Return the instructions that no path came to, other than fillers and what follows a call without return.
-
-        The compiler need not know of a callee that it does not return, and leaves the code after its call in place.
-        """
-        for known, missed in self._known:
+    def look(self, reached: set[int]) -> Looked:
+        """Return what stands at the instructions that paths came to, and which they did not come to."""
+        for known, looked in self._known:
             if known == reached:
-                return missed
+                return looked
+        sites = [self.flow.site(address) for address in reached]
+        transfers = [site.transfer for site in sites if site.transfer is not None]
         missed = [address for one in self.swept for address in _missed(self.flow, one, reached)]
-        self._known.append((reached, missed))
-        return missed
+        looked = Looked(transfers, sum(site.kind is Kind.INVALID for site in sites), missed)
+        self._known.append((reached, looked))
+        return looked
 
 
 def entries(flow: Flow, sections: Sequence[Section]) -> tuple[list[int], list[int]]:

@@ -6,6 +6,7 @@ kept (--emit-relocs) are not read; tests compare with them.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from nostale.lint.image import Image, Section
-    from nostale.outside.elf import Elf
+    from nostale.outside.elf import Elf, Table
 
 _SCANNED_BYTES = 1 << 20  # at once: a scan needs ten times that
 _FIELD_BYTES = 4
@@ -57,7 +58,7 @@ class Relocated:
 
     image: Image
     elf: Elf
-    _known: dict[int, tuple[list[int], list[tuple[int, int, int, int]]]] = field(default_factory=dict)
+    _known: dict[int, tuple[array[int], Table]] = field(default_factory=dict)
 
     def within(self, start: int, end: int) -> Iterator[Reference]:
         """Yield those of [start, end), by place."""
@@ -66,12 +67,11 @@ class Relocated:
             return
         relative, symbols = self.image.machine.relative, self.image.symbols
         offsets, rows = self._rows(section.index)
-        at = bisect_left(offsets, start - section.start)
-        limit = end - section.start
-        while at < len(offsets) and offsets[at] < limit:
-            offset, kind, symbol, addend = rows[at]
-            yield Reference(section.start + offset, symbols[symbol], addend, kind, kind in relative)
-            at += 1
+        first = bisect_left(offsets, start - section.start)
+        last = bisect_left(offsets, max(end - section.start, 0), first)
+        if first < last:
+            for offset, kind, symbol, addend in rows[first:last].tolist():
+                yield Reference(section.start + offset, symbols[symbol], addend, kind, kind in relative)
 
     def to(self, symbol: Symbol) -> list[Reference]:
         """Return those in code that name `symbol` itself, by place."""
@@ -119,10 +119,17 @@ class Relocated:
         kept: list[int] = found.tolist()
         return kept
 
-    def _rows(self, index: int) -> tuple[list[int], list[tuple[int, int, int, int]]]:
+    def _rows(self, index: int) -> tuple[array[int], Table]:
+        """Return a section's relocations by place, and the places alone: a plain array is searched faster than numpy's.
+
+        Of .text, with a hundred thousand of them, a run asks for a few hundred.
+        """
         if index not in self._known:
-            rows = sorted(self.elf.relocations(index).tolist())
-            self._known[index] = ([row[0] for row in rows], rows)
+            rows = self.elf.relocations(index)
+            places = rows["offset"]
+            if bool((places[1:] < places[:-1]).any()):
+                rows = rows[places.argsort(kind="stable")]
+            self._known[index] = (array("Q", rows["offset"].tobytes()), rows)
         return self._known[index]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -118,6 +119,10 @@ class Spans:
         at = bisect_right(self._starts, address) - 1
         return self._starts[at] if at >= 0 else 0
 
+    def ends(self) -> Sequence[int]:
+        """Return one past the last byte of each."""
+        return self._ends
+
     def between(self, start: int, end: int) -> list[Symbol]:
         """Return those that start in [start, end), by place."""
         rows = self._rows[bisect_left(self._starts, start) : bisect_left(self._starts, end)]
@@ -134,7 +139,7 @@ class SymbolTable:
     _sized: Spans = field(init=False)
     _mapped: list[tuple[int, bool]] = field(init=False)  # (place, whether data begins there), sorted
     _made: dict[int, Symbol] = field(default_factory=dict)
-    _by_name: dict[bytes, int] = field(default_factory=dict)
+    _by_name: dict[bytes, int | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         import numpy as np
@@ -164,9 +169,10 @@ class SymbolTable:
 
     def named(self, name: str) -> Symbol | None:
         """Return the symbol of that name, the global one if there are several."""
-        if not self._by_name:
-            self._by_name = self._index()
-        at = self._by_name.get(name.encode())
+        wanted = name.encode()
+        if wanted not in self._by_name:
+            self._by_name[wanted] = self._find(wanted)
+        at = self._by_name[wanted]
         return None if at is None else self[at]
 
     def data_runs(self, start: int, end: int) -> list[tuple[int, int]]:
@@ -197,16 +203,23 @@ class SymbolTable:
         """Return a symbol that starts at `address`, a function rather than another, a sized one rather than a label."""
         return self.functions.starting(address) or self._sized.starting(address) or self.labels.starting(address)
 
-    def _index(self) -> dict[bytes, int]:
-        """Map every name to its symbol. A local name may stand for many; the global one is what others refer to."""
+    def _find(self, name: bytes) -> int | None:
+        """Return the symbol of a name. A local name may stand for many; the global one is what others refer to.
+
+        The string table is searched: a run asks for some dozens of a hundred thousand names.
+        """
         import numpy as np
 
-        names = [self._name(at) for at in self.columns.name.tolist()]
-        local = (self.columns.bind == BINDS.index("local")) & (self.columns.kind != KINDS.index(MAPPING))
-        found = {names[at]: at for at in np.flatnonzero(local)[::-1].tolist()}
-        found.update((names[at], at) for at in np.flatnonzero(self.columns.bind != BINDS.index("local")).tolist())
-        found.pop(b"", None)
-        return found
+        columns, places, at = self.columns, [], -1
+        while name and (at := columns.names.find(name + b"\0", at + 1)) >= 0:
+            places.append(at)  # also the end of a longer name: no symbol's, or one whose name shares that end
+        rows = np.flatnonzero(np.isin(columns.name, np.array(places, columns.name.dtype)))
+        if not len(rows):
+            return None
+        elsewhere = rows[columns.bind[rows] != BINDS.index("local")]
+        if len(elsewhere):
+            return int(elsewhere[-1])
+        return next((row for row in rows.tolist() if columns.kind[row] != KINDS.index(MAPPING)), None)
 
     def _name(self, at: int) -> bytes:
         return self.columns.names[at : self.columns.names.index(0, at)]
