@@ -10,7 +10,8 @@ from nostale.lint.engine import lint
 from nostale.lint.flow import Flow
 from nostale.lint.image import Class, Image
 from nostale.lint.loading import build_image, load_image
-from nostale.lint.rule import ImageRule, Occurrence, Rule, Stated
+from nostale.lint.reach import vector_slots
+from nostale.lint.rule import ImageRule, Occurrence, Regions, Rule, Stated
 from nostale.lint.tables import table_places
 from nostale.lint.targets import How, Target, Transfer, Via
 
@@ -21,6 +22,7 @@ __all__ = [
     "Image",
     "ImageRule",
     "Occurrence",
+    "Regions",
     "Rule",
     "Stated",
     "Target",
@@ -31,4 +33,5 @@ __all__ = [
     "lint",
     "load_image",
     "table_places",
+    "vector_slots",
 ]

@@ -10,7 +10,7 @@ from nostale.lint.coverage import coverage
 from nostale.lint.flow import Flow, Site
 from nostale.lint.image import Class, Image
 from nostale.lint.reach import Scope
-from nostale.lint.rule import ImageRule, Occurrence, Rule, Stated
+from nostale.lint.rule import ImageRule, Occurrence, Regions, Rule, Stated
 from nostale.lint.story import tell
 from nostale.lint.walk import Walked, walk
 
@@ -74,12 +74,15 @@ class Run:
     scope: Scope
     marks: dict[int, tuple[Occurrence, ...]] = field(init=False)
     places: Mapping[int, tuple[Occurrence, ...]] = field(init=False)
-    present: list[str] = field(init=False)
+    regions: Regions | None = field(init=False)
+    present: bool = field(init=False)
     walked: Walked = field(init=False)
 
     def __post_init__(self) -> None:
         image, rule = self.flow.image, self.rule
-        self.present = [table for table, _ in rule.marks if image.section_named(table) is not None]
+        self.regions = rule.regions(self.flow)
+        marked = any(image.section_named(table) is not None for table, _ in rule.marks)
+        self.present = marked or self.regions is not None
         self.marks = {}
         for table, event in rule.marks:
             once = (Occurrence(event),)
@@ -91,11 +94,12 @@ class Run:
 
     def events_at(self, site: Site) -> Sequence[Occurrence]:
         """Return the events of an instruction: annotations first, they hold from its first byte on."""
-        address = site.address
-        before = self.marks.get(address, ()) + self.places.get(address, ())
+        at, told = site.address, self.regions
+        before = (*self.marks.get(at, ()), *self.places.get(at, ()), *(told.before.get(at, ()) if told else ()))
         if site.transfer is None:
             return before
-        return (*before, *self.rule.classify(site.transfer, self._section(address)))
+        after = told.after.get(at, ()) if told else ()
+        return (*before, *self.rule.classify(site.transfer, self._section(at)), *after)
 
     def _section(self, address: int) -> str:
         section = self.flow.image.section_at(self.flow.home(address))
@@ -109,9 +113,11 @@ class Run:
         witnesses = []
         for finding in walked.findings:
             one = finding.occurrence
-            grades = unseen if one.grade is None else {**unseen, one.event: one.grade}
+            untold = self.regions.doubt(finding.address) if self.regions else ""
+            grade = Grade.MAY if untold else one.grade
+            grades = unseen if grade is None else {**unseen, one.event: grade}
             path = tell(self.flow, self.rule, walked, finding, self.events_at)
-            doubt = one.doubt or ("the image has no annotations that would allow it" if unseen else "")
+            doubt = one.doubt or untold or ("the image has no annotations that would allow it" if unseen else "")
             witnesses.append(Witness(one.event, path, grades, doubt))
         bounds = (f"{len(walked.reached)} instructions on every path from {len(walked.entries)} entries",)
         return Evidence(tuple(witnesses), tuple(self._not_seen()), bounds, tuple(self._assumptions()))

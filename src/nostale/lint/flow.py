@@ -100,7 +100,7 @@ class Flow:
             if not group.always_replaced:
                 yield Edge(place, reason)
             for one in group.replacements:
-                chosen = f"{prefix}alternative for CPU feature {one.feature >> 5}*32+{one.feature & 31}"
+                chosen = f"{prefix}alternative for {self.image.machine.feature(one.feature)}"
                 if one.end > one.start:
                     yield Edge(one.start, chosen)
                 elif group.end not in met:

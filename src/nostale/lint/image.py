@@ -7,7 +7,7 @@ one that `loading` gives its section.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from nostale.outside.instruction import Instruction, Kind
 
 if TYPE_CHECKING:
     from nostale.outside import elf  # loads numpy: only where an image is read, not where rules are listed
+    from nostale.outside.dwarf import Inlined
 
 _ODD_BYTES = 256  # decoded at once from a place that a linear sweep did not come to
 
@@ -112,6 +113,7 @@ class Image:
     _starts: list[int] = field(init=False)
     _held: Linked | Relocated = field(init=False)
     _code: dict[int, Instruction] = field(default_factory=dict)
+    _inlined: dict[frozenset[str], list[Inlined] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._starts = [section.start for section in self.sections]
@@ -274,3 +276,17 @@ class Image:
             yield begin, stop - begin, Kind.DATA, 0
             at = stop
         yield from self.machine.decode(content[at - section.start : end - section.start], at)
+
+    def inlined(self, names: Collection[str]) -> list[Inlined] | None:
+        """Return the inlined copies of the functions of those names; None without debugging information.
+
+        Raises:
+            BadInput: the debugging information does not hold together.
+        """
+        from nostale.outside.dwarf import inlined  # here: it takes a second, and few images need it
+
+        key = frozenset(names)
+        if key not in self._inlined:
+            starts = {} if self.linked else {section.index: section.start for section in self.sections}
+            self._inlined[key] = inlined(self._elf, starts, self.machine.absolute, key)
+        return self._inlined[key]

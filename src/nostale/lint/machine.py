@@ -21,7 +21,11 @@ class Machine:
         pointer: the relocation of a pointer in data.
         from_end: whether a displacement counts from the end of its instruction, and so a relocation's addend too.
         landing_pads: instructions that a jump to a function may have skipped: they only check how it was reached.
+        barriers: instructions that stand behind a return for what is speculated past it, and are never run.
         trap_bytes: how long the instruction of BUG() and WARN() is.
+        feature: what an alternative is chosen by, told to a reader.
+        callback_bit: set in the feature of an alternative that a function of the kernel writes at boot.
+        vectors: whether exceptions enter by tables of 16 slots, 2 KB each, that the code is laid out for.
         mapping_symbols: whether symbols $x and $d tell code from data in it.
         self_relocated: the relocation of a word that a linked image fills in itself, where it is loaded.
         constants: (bytes of an instruction, address) to what in it may name a place: (offset of the field, place,
@@ -35,10 +39,23 @@ class Machine:
     pointer: int
     from_end: bool
     landing_pads: tuple[bytes, ...]
+    barriers: frozenset[bytes]
     trap_bytes: int
+    feature: Callable[[int], str]
+    callback_bit: int
+    vectors: bool
     mapping_symbols: bool
     self_relocated: int
     constants: Callable[[bytes, int], list[tuple[int, int, bool]]]
+
+
+def _x86_feature(number: int) -> str:
+    return f"CPU feature {number >> 5}*32+{number & 31}"
+
+
+def _arm64_capability(number: int) -> str:
+    by = ", written by a callback" if number & ARM64.callback_bit else ""
+    return f"CPU capability {number & ~ARM64.callback_bit}{by}"
 
 
 X86_64 = Machine(
@@ -49,7 +66,11 @@ X86_64 = Machine(
     pointer=1,
     from_end=True,
     landing_pads=(b"\xf3\x0f\x1e\xfa",),  # endbr64
+    barriers=frozenset(),
     trap_bytes=2,
+    feature=_x86_feature,
+    callback_bit=0,
+    vectors=False,
     mapping_symbols=False,
     self_relocated=8,
     constants=x86.constants,
@@ -62,7 +83,11 @@ ARM64 = Machine(
     pointer=257,
     from_end=False,
     landing_pads=(b"\x5f\x24\x03\xd5", b"\x9f\x24\x03\xd5", b"\xdf\x24\x03\xd5"),  # bti c, bti j, bti jc
+    barriers=frozenset({b"\x9f\x37\x03\xd5", b"\xdf\x3f\x03\xd5", b"\xff\x30\x03\xd5"}),  # dsb nsh, isb, sb
     trap_bytes=4,
+    feature=_arm64_capability,
+    callback_bit=1 << 15,  # ARM64_CB_BIT, arch/arm64/include/asm/alternative-macros.h, v6.12
+    vectors=True,
     mapping_symbols=True,
     self_relocated=1027,
     constants=arm64.constants,

@@ -6,10 +6,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from nostale.lint.flow import Flow
-from nostale.lint.image import Class, Section
+from nostale.lint.image import Class, Image, Section
 from nostale.lint.symbols import FUNC, NOTYPE
 from nostale.lint.targets import How, Transfer
 from nostale.outside.instruction import Instruction, Kind
+
+_VECTORS_BYTES, _SLOT_BYTES, _WORD_BYTES = 2048, 128, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +85,26 @@ def entries(flow: Flow, sections: Sequence[Section]) -> tuple[list[int], list[in
                 functions.add(one.address)
             if one.kind == FUNC or (one.kind == NOTYPE and one.bind == "global"):
                 labels.append(one.address)
-    first = sorted(functions)
+    slots = [slot for part in sections for slot in vector_slots(image, part)]
+    first = [*sorted(functions), *slots]
     hints = [one for one in flow.tables.hints if any(part.start <= one < part.end for part in sections)]
     hints.sort(key=lambda one: (image.symbols.starting(one) is None, one))
-    return first, hints + sorted(labels)
+    # The trampoline vectors skip a slot's first instruction (tramp_ventry, arch/arm64/kernel/entry.S, v6.12).
+    return first, hints + [slot + _WORD_BYTES for slot in slots] + sorted(labels)
+
+
+def vector_slots(image: Image, section: Section) -> list[int]:
+    """Return where exceptions enter by a table of vectors of a section: every 128 bytes of it.
+
+    Such a table is a label on 2 KB, as long as that or several of it, as VBAR_EL1 wants it (Arm ARM DDI 0487, D1.3.1).
+    """
+    found: list[int] = []
+    # An object's section has a place on a whole page here, as it will have a place on 2 KB at least when linked.
+    for one in image.symbols.labels.between(section.start, section.end) if image.machine.vectors else ():
+        assert one.address is not None
+        if one.kind == NOTYPE and one.size_bytes and not (one.size_bytes | one.address) % _VECTORS_BYTES:
+            found += range(one.address, one.end, _SLOT_BYTES)
+    return found
 
 
 def _missed(flow: Flow, swept: Sequence[Instruction], reached: set[int]) -> list[int]:
@@ -99,6 +117,8 @@ def _missed(flow: Flow, swept: Sequence[Instruction], reached: set[int]) -> list
                 dead = transfer is not None and transfer.how is How.CALL and not transfer.returns
             else:
                 dead = False
-        elif address >= covered and not dead and kind not in (Kind.PAD, Kind.STOP, Kind.DATA):
+        elif address < covered or dead or kind in (Kind.PAD, Kind.STOP, Kind.DATA):
+            continue
+        elif flow.image.read(address, length) not in flow.image.machine.barriers:
             found.append(address)
     return found

@@ -38,9 +38,31 @@ Places = Callable[[Flow], Mapping[int, Occurrences]]
 Look = Callable[[Flow], Evidence]
 
 
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """Annotated ranges that the code of an image tells by itself, where its source does not mark them.
+
+    Args:
+        before: events that take effect before an instruction does anything, by its address.
+        after: events that take effect when the call at an instruction has come back, by its address.
+        doubt: what would have to be known to tell whether an address lies in one; "" where nothing has to.
+    """
+
+    before: Mapping[int, Occurrences]
+    after: Mapping[int, Occurrences]
+    doubt: Callable[[int], str]
+
+
+Told = Callable[[Flow], Regions | None]
+
+
 def nowhere_else(flow: Flow) -> Mapping[int, Occurrences]:
     """Return no places: every event is a transfer or an annotation."""
     return {}
+
+
+def only_marked(flow: Flow) -> None:
+    """Return no regions: there are none but those that the source marks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +119,7 @@ class Rule(Stated):
         classify: the events of a transfer, told the section that it is in.
         counted: what the automaton's state is, for a reader.
         places: the events that the image's tables put at an instruction, by address.
+        regions: the ranges that the code tells by itself, None where it tells none.
     """
 
     scope: frozenset[Class]
@@ -104,6 +127,7 @@ class Rule(Stated):
     classify: Classify
     counted: str = "state"
     places: Places = nowhere_else
+    regions: Told = only_marked
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
-"""Switch tables: where `jmp *table(,%reg,8)` and its position-independent form may go."""
+"""Switch tables: where `jmp *table(,%reg,8)` and its position-independent form may go, and `br` on arm64."""
 
 from __future__ import annotations
 
 from nostale.lint.image import Class, Image
+from nostale.lint.machine import ARM64
 from nostale.lint.symbols import Symbol
+from nostale.outside.arm64 import constants, fields
 from nostale.outside.instruction import Instruction
 
 _LOOK_BACK = 24  # instructions; gcc loads the table's address just before the bounds check or after it
@@ -14,10 +16,12 @@ def switch_targets(image: Image, jump: Instruction, function: Symbol) -> tuple[i
 
     The table is the read-only data that the jump itself or the nearest instruction before it refers to, whose entries
     point into the function. It ends where they stop doing so: a table that follows it directly adds edges, never takes
-    any away.
+    any away. On arm64 the entries may be distances in words from a label of the function instead.
     """
     if function.address is None:
         return ()
+    if image.machine is ARM64 and (targets := _distances(image, jump[0], function)):
+        return targets
     from_end = image.machine.from_end
     before = [one for one in image.decoded(function.address, jump[0]) if one[0] < jump[0]]
     for one in [jump, *reversed(before[-_LOOK_BACK:])]:
@@ -30,6 +34,47 @@ def switch_targets(image: Image, jump: Instruction, function: Symbol) -> tuple[i
             if targets:
                 return targets
     return ()
+
+
+def _distances(image: Image, jump: int, function: Symbol) -> tuple[int, ...]:
+    """Return the targets of a table without relocations, of `ldrb|ldrh|ldr; adr base; add x, base, x, sxtb #2; br x`.
+
+    (gcc's casesi_dispatch.) It has as many entries as the comparison with its last one says; without that, it ends as
+    other tables do.
+    """
+    assert function.address is not None
+    start = max(function.address, jump - _LOOK_BACK * 4)
+    table, base, size, low, last = None, None, 0, None, None
+    for at in range(jump - 4, start - 4, -4):
+        word = image.read(at, 4)
+        used = fields(int.from_bytes(word, "little"), at)
+        if base is None:
+            base = next((place for _, place, _ in constants(word, at)), None)
+        elif not size:
+            size = used.index_bytes
+        elif table is None and image.linked:
+            low = used.added if low is None else low
+            table = used.page + low if low is not None and used.page is not None else None
+        elif table is None:
+            reference = image.reference(at)
+            table = reference.address if reference is not None else None
+        elif used.compared is not None:
+            last = used.compared
+            break
+    if base is None or table is None or not size:
+        return ()
+    found: set[int] = set()
+    section = image.section_at(table)
+    if section is None or section.kind is not Class.DATA or section.writable:
+        return ()
+    entries = (section.end - table) // size if last is None else last + 1
+    for number in range(entries):
+        target = base + 4 * image.signed(table + number * size, size)
+        owner = image.symbols.functions.containing(target)
+        if owner is None or owner.name.split(".cold")[0] != function.name.split(".cold")[0]:
+            break
+        found.add(target)
+    return tuple(sorted(found))
 
 
 def _entries(image: Image, table: int, function: Symbol) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from nostale.contract import BadInput
 from nostale.lint.image import Class, Image, Section
+from nostale.lint.machine import X86_64
 
 _JUMP_ENTRY_BYTES, _FIXUP_BYTES, _HINT_BYTES, _PLACE_BYTES, _POINTER_BYTES = 16, 12, 12, 4, 8
 _KEY_OFFSET, _KEY_FLAGS = 8, 3  # struct jump_entry; the low bits of the key say how the branch is laid out
@@ -162,7 +163,7 @@ def _alternatives(image: Image) -> dict[int, Group]:
             start,
             start + max(length for length, _ in found),
             tuple(one for _, one in found),
-            any(one.feature == _FEATURE_POPCNT for _, one in found),
+            image.machine is X86_64 and any(one.feature == _FEATURE_POPCNT for _, one in found),
         )
         for start, found in entries.items()
     }
@@ -180,7 +181,10 @@ def _alternative_entries(image: Image, section: Section) -> Iterator[tuple[int, 
             continue
         rows = struct.iter_unpack(form, image.content(section))
         for original, place, fields in zip(*columns, rows, strict=True):
-            if original and place:
+            if original and fields[2] & image.machine.callback_bit:
+                # The callback, which may lie elsewhere, leaves its instructions, changes immediates, or writes NOPs.
+                yield original, fields[-2], Replacement(original, original, fields[2])
+            elif original and place:
                 yield original, fields[-2], Replacement(place, place + fields[-1], fields[2])
         return
     raise BadInput(image.where, f"{section.name} has entries of no known form", cause="another kernel version")

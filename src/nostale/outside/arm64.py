@@ -8,6 +8,7 @@ to the next one, whatever it does.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import repeat
 
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from nostale.outside.instruction import Instruction, Kind
 
-_WORD_BYTES = 4
+_WORD_BYTES, _PAGE_BYTES = 4, 4096
 
 # (mask, value, kind): the first that fits. Arm ARM DDI 0487, C4.1.66 (branches, exception generating and system
 # instructions), with FEAT_PAuth and FEAT_HBC.
@@ -74,6 +75,42 @@ def decode(code: bytes | memoryview, address: int) -> list[Instruction]:
     return [*found, (address + whole * _WORD_BYTES, left, Kind.INVALID, 0)] if left else found
 
 
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What one instruction tells of a switch table.
+
+    Args:
+        page: the page that ADRP makes the address of.
+        added: the immediate that ADD adds.
+        index_bytes: how much a load with a register as its offset reads, 0 where it is not one.
+        compared: the immediate that CMP compares with.
+    """
+
+    page: int | None
+    added: int | None
+    index_bytes: int
+    compared: int | None
+
+
+def fields(word: int, address: int) -> Fields:
+    """Read the fields of one word (Arm ARM DDI 0487, C6.2: ADRP, ADD, LDRB, LDRH, LDR (register), SUBS (immediate))."""
+    page = _distance(word) * _PAGE_BYTES + (address & -_PAGE_BYTES) if word & 0x9F00_0000 == 0x9000_0000 else None
+    immediate = word >> 10 & 0xFFF
+    load = word & 0x3F60_0C00 == 0x3860_0800 and word >> 30 < 3
+    return Fields(
+        page,
+        immediate if word & 0xFFC0_0000 == 0x9100_0000 else None,
+        1 << (word >> 30) if load else 0,
+        immediate if word & 0x7FC0_001F == 0x7100_001F else None,
+    )
+
+
+def _distance(word: int) -> int:
+    """Return the signed immediate of ADR and ADRP."""
+    distance = (word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3
+    return distance - ((distance & 1 << 20) << 1)
+
+
 def classify(words: npt.NDArray[np.uint32], address: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
     """Tell kinds and targets of consecutive words from `address` on: (n,) as numbers of `Kind`, (n,) modulo 2^64."""
     kinds = _by_top()[words >> _TOP_SHIFT]
@@ -128,5 +165,4 @@ def constants(code: bytes, address: int) -> list[tuple[int, int, bool]]:
     word = int.from_bytes(code[:4], "little")
     if word & 0x9F000000 != 0x10000000:  # ADR
         return []
-    distance = (word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3
-    return [(0, address + distance - ((distance & 1 << 20) << 1), True)]
+    return [(0, address + _distance(word), True)]

@@ -8,6 +8,8 @@ from nostale.systems.entry.contract import NOINSTR_ESCAPE
 from nostale.systems.entry.image.noinstr_instrumented import inserted
 from nostale.systems.entry.image.protected import (
     ASSUMPTIONS,
+    BEGUN_BY,
+    ENDED_BY,
     MARKS,
     PROTECTED,
     SCOPE,
@@ -17,6 +19,7 @@ from nostale.systems.entry.image.protected import (
     verb,
     why_not,
 )
+from nostale.systems.entry.image.regions import regions
 
 # What objtool lets pass by name, and why it is a doubt here.
 _HANDLER = "__ubsan_handle_"
@@ -51,8 +54,8 @@ NOINSTR_ESCAPE_RULE = Rule(
         "lint",
         {
             "enter": Bound("the start state at every function and unwind hint", Grade.ASSUMED),
-            "begin": Bound("an entry of .discard.instr_begin", Grade.EXACT, "the image has no such section"),
-            "end": Bound("an entry of .discard.instr_end", Grade.EXACT),
+            "begin": Bound(BEGUN_BY, Grade.EXACT, "the image has no such section"),
+            "end": Bound(ENDED_BY, Grade.EXACT),
             "escape": Bound(
                 "a direct or static call, tail call or jump to code outside of .noinstr.text, .entry.text, "
                 ".cpuidle.text and the thunks",
@@ -73,7 +76,10 @@ NOINSTR_ESCAPE_RULE = Rule(
     what="Follows every path from every function and assembly entry of the protected sections, through alternatives, "
     "both arms of jump labels and fault fixups, counting instrumentation_begin() and instrumentation_end(). A transfer "
     "to code outside of the protected sections at a count of zero or below is a violation. A static call is only as "
-    "good as what is known of its targets: where objtool passes it, this says unknown.",
+    "good as what is known of its targets: where objtool passes it, this says unknown. On arm64, whose source marks no "
+    "ranges, they are those of enter_from_*_mode(), arm64_enter_*() and their counterparts, called or inlined; what "
+    "the image cannot tell there (an undefined callee, a function that no vector comes to) is unknown. The handler of "
+    "a debug exception goes to nothing that may be probed, range or not: the probe would come back to it.",
     why=NOINSTR_ESCAPE.why,
     example="""\
 noinstr void exc_example(struct pt_regs *regs)
@@ -91,5 +97,6 @@ noinstr void exc_example(struct pt_regs *regs)
     scope=SCOPE,
     marks=MARKS,
     classify=classify,
+    regions=regions,
     counted="depth of annotated ranges",
 )

@@ -7,6 +7,8 @@ from nostale.lint import Occurrence, Rule, Transfer, Via
 from nostale.systems.entry.contract import NOINSTR_INDIRECT
 from nostale.systems.entry.image.protected import (
     ASSUMPTIONS,
+    BEGUN_BY,
+    ENDED_BY,
     MARKS,
     PROTECTED,
     SCOPE,
@@ -16,6 +18,7 @@ from nostale.systems.entry.image.protected import (
     verb,
     why_not,
 )
+from nostale.systems.entry.image.regions import regions
 
 
 def classify(transfer: Transfer, section: str) -> tuple[Occurrence, ...]:
@@ -44,8 +47,8 @@ NOINSTR_INDIRECT_RULE = Rule(
         "lint",
         {
             "enter": Bound("the start state at every function and unwind hint", Grade.ASSUMED),
-            "begin": Bound("an entry of .discard.instr_begin", Grade.EXACT, "the image has no such section"),
-            "end": Bound("an entry of .discard.instr_end", Grade.EXACT),
+            "begin": Bound(BEGUN_BY, Grade.EXACT, "the image has no such section"),
+            "end": Bound(ENDED_BY, Grade.EXACT),
             "indirect": Bound(
                 "a call or jump through a register or memory, or an indirect branch thunk",
                 Grade.EXACT,
@@ -81,5 +84,6 @@ noinstr void exc_example(struct pt_regs *regs)
     scope=SCOPE,
     marks=MARKS,
     classify=classify,
+    regions=regions,
     counted="depth of annotated ranges",
 )

@@ -11,6 +11,8 @@ MARKS = ((".discard.instr_begin", "begin"), (".discard.instr_end", "end"))
 ASSUMPTIONS = (
     "a function in a protected section is entered at depth zero, whoever calls it: its callers' ranges are not its own",
 )
+BEGUN_BY = "an entry of .discard.instr_begin; on arm64 also the return of what establishes the context (regions.py)"
+ENDED_BY = "an entry of .discard.instr_end; on arm64 also a call of what takes the context down"
 START_WHY = "whoever enters here may not have established the kernel's context: nothing is annotated yet"
 
 

@@ -1,0 +1,259 @@
+"""The annotated ranges of arm64: told by the functions that entry code is made of, by DWARF where they are inlined."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections import Counter
+
+import pytest
+
+from nostale.lint import lint, load_image
+from nostale.systems.entry.image import NOINSTR_ESCAPE_RULE, RULES
+
+CC = "aarch64-linux-gnu-gcc"
+
+PRELUDE = """
+#define noinstr __attribute__((noinline, section(".noinstr.text")))
+#define traced __attribute__((noinline))
+#define __always_inline inline __attribute__((always_inline))
+#define JUMP_ENTRY ".long 1b - ., %l[on] - .; .quad %c0 - .;"
+#define KEEP asm volatile("" ::: "memory")
+struct pt_regs;
+long context_tracking_key;
+
+noinstr void ct_nmi_enter(void) { KEEP; }
+noinstr void ct_nmi_exit(void) { KEEP; }
+traced void trace_note(void) { KEEP; }
+traced void handle(struct pt_regs *regs) { KEEP; }
+
+#ifndef UNTRACKED
+#define TRACKING tracking()
+noinstr void __ct_user_exit(int state) { KEEP; }
+noinstr void __ct_user_enter(int state) { KEEP; }
+#else
+#define TRACKING 0
+#define __ct_user_exit(state) KEEP
+#define __ct_user_enter(state) KEEP
+#endif
+static __always_inline _Bool tracking(void)
+{
+	asm goto("1: nop; .pushsection __jump_table, \\"aw\\"; .balign 8;" JUMP_ENTRY ".popsection"
+		:: "i"(&context_tracking_key) :: on);
+	return 0;
+on:
+	return 1;
+}
+static __always_inline void user_exit_irqoff(void) { if (TRACKING) __ct_user_exit(2); }
+static __always_inline void user_enter_irqoff(void) { if (TRACKING) __ct_user_enter(2); }
+static __always_inline void enter_from_user_mode(void) { user_exit_irqoff(); trace_note(); }
+static __always_inline void exit_to_user_mode(void) { trace_note(); user_enter_irqoff(); }
+"""
+
+
+@pytest.fixture
+def found(tmp_path):
+    """Compile a source for arm64 and return (verdict, place's function, callee, why unknown) of each escape."""
+    if shutil.which(CC) is None:
+        pytest.skip(f"no {CC}: apt-get install gcc-aarch64-linux-gnu")
+
+    def run(source, *flags, debug="-g"):
+        path, output = tmp_path / "source.c", tmp_path / "object.o"
+        path.write_text(PRELUDE + source)
+        subprocess.run([CC, "-c", "-O2", "-fno-pic", debug, *flags, "-o", output, path], check=True)
+        verdicts = [one.verdict for one in lint(load_image(output), [NOINSTR_ESCAPE_RULE]).results]
+        if [one.word for one in verdicts] == ["holds"]:
+            return []
+        lasts = [one.path[-1] for one in verdicts]
+        return [
+            (one.word, last.place.split("+")[0], last.callee, getattr(one, "why", ""))
+            for one, last in zip(verdicts, lasts)
+        ]
+
+    return run
+
+
+USER = """
+noinstr void el0t_64_sync_handler(struct pt_regs *regs)
+{
+	%s
+	enter_from_user_mode();
+	handle(regs);
+	exit_to_user_mode();
+	%s
+}
+"""
+
+
+def test_code_between_the_inlined_copies_may_be_traced(found):
+    assert found(USER % ("", "")) == []
+
+
+@pytest.mark.parametrize("where", [("handle(regs);", ""), ("", "handle(regs);")])
+def test_code_outside_of_them_may_not(found, where):
+    assert {one[:3] for one in found(USER % where)} == {("violated", "el0t_64_sync_handler", "handle")}
+
+
+def test_without_debugging_information_it_cannot_be_told(found):
+    told = found(USER % ("", ""), debug="-g0")
+    assert {one[0] for one in told} == {"unknown"}
+    where = "where enter_from_user_mode() is inlined into el0t_64_sync_handler"
+    assert {one[3] for one in told} == {f"the image has no debugging information to tell {where}"}
+
+
+def test_a_kernel_without_context_tracking_watches_in_user_mode(found):
+    assert found(USER % ("", ""), "-DUNTRACKED") == []
+    assert [one[:3] for one in found(USER % ("handle(regs);", ""), "-DUNTRACKED")] == [
+        ("violated", "el0t_64_sync_handler", "handle")
+    ]
+
+
+KERNEL = """
+noinstr void arm64_enter_nmi(struct pt_regs *regs) { ct_nmi_enter(); trace_note(); }
+noinstr void arm64_exit_nmi(struct pt_regs *regs) { trace_note(); ct_nmi_exit(); }
+noinstr void el1h_64_error_handler(struct pt_regs *regs)
+{
+	%s
+	arm64_enter_nmi(regs);
+	handle(regs);
+	arm64_exit_nmi(regs);
+	KEEP;
+}
+"""
+
+
+def test_code_between_the_pair_of_calls_may_be_traced(found):
+    assert found(KERNEL % "") == []
+
+
+def test_code_before_the_pair_of_calls_may_not(found):
+    # As el1h_64_error_handler() has it in v6.12: local_daif_restore() traces before arm64_enter_nmi().
+    assert [one[:3] for one in found(KERNEL % "trace_note();")] == [("violated", "el1h_64_error_handler", "trace_note")]
+
+
+def test_a_pair_inside_of_another_gives_back_what_was_known(found):
+    nested = """
+noinstr void el0t_64_error_handler(struct pt_regs *regs)
+{
+	enter_from_user_mode();
+	arm64_enter_nmi(regs);
+	handle(regs);
+	arm64_exit_nmi(regs);
+	handle(regs);
+	exit_to_user_mode();
+}
+"""
+    assert found(KERNEL % "" + nested) == []
+
+
+def test_exit_code_is_entered_while_the_context_is_known_and_not_after_it_took_that_down(found):
+    late = (KERNEL % "").replace("ct_nmi_exit(); }", "ct_nmi_exit(); handle(regs); KEEP; }")
+    assert [one[:3] for one in found(late)] == [("violated", "arm64_exit_nmi", "handle")]
+
+
+def test_an_entry_function_that_escapes_before_it_makes_rcu_watch_is_unknown(found):
+    early = (KERNEL % "").replace("{ ct_nmi_enter();", "{ trace_note(); ct_nmi_enter();")
+    told = found(early)
+    assert [one[:3] for one in told] == [("unknown", "arm64_enter_nmi", "trace_note")]
+    assert told[0][3].startswith("nothing on this path makes RCU watch")
+
+
+def test_a_function_that_no_exception_comes_to_is_unknown(found):
+    told = found("noinstr void patcher(struct pt_regs *regs) { handle(regs); KEEP; }")
+    assert [one[:3] for one in told] == [("unknown", "patcher", "handle")]
+    assert told[0][3].startswith("nothing in this image shows that patcher is reached from an exception vector")
+
+
+def test_a_callee_of_another_object_is_unknown(found):
+    told = found(KERNEL % "extern void elsewhere(void); elsewhere();")
+    assert [one[:3] for one in told] == [("unknown", "el1h_64_error_handler", "elsewhere")]
+    assert told[0][3] == "elsewhere is not defined in this image: whether it is noinstr cannot be told"
+
+
+# 024f4b2e1f87 ("arm64: entry: avoid kprobe recursion") (in v6.1): the handler of a debug exception calls a helper
+# that was meant to be inlined. It is inside of the range, but a probe in it raises the same exception again.
+DEBUG = """
+static %s _Bool erratum_debug_handler(struct pt_regs *regs)
+{
+	KEEP;
+	return regs != 0;
+}
+traced void do_debug_exception(struct pt_regs *regs) { KEEP; }
+asm(".pushsection _kprobe_blacklist, \\"aw\\"; .quad do_debug_exception; .popsection");
+
+noinstr void arm64_enter_el1_dbg(struct pt_regs *regs) { ct_nmi_enter(); trace_note(); KEEP; }
+noinstr void arm64_exit_el1_dbg(struct pt_regs *regs) { trace_note(); ct_nmi_exit(); KEEP; }
+
+static noinstr void el1_dbg(struct pt_regs *regs)
+{
+	arm64_enter_el1_dbg(regs);
+	if (!erratum_debug_handler(regs))
+		do_debug_exception(regs);
+	arm64_exit_el1_dbg(regs);
+	KEEP;
+}
+noinstr void el1h_64_sync_handler(struct pt_regs *regs) { el1_dbg(regs); KEEP; }
+"""
+
+
+def test_b20_a_debug_exceptions_helper_that_was_not_inlined_may_be_probed(found):
+    told = found(DEBUG % "__attribute__((noinline))")
+    assert len(told) == 1
+    verdict, function, callee, _ = told[0]
+    assert (verdict, function) == ("violated", "el1_dbg")
+    assert callee.startswith("erratum_debug_handler")
+
+
+def test_b20_its_fix_is_clean(found):
+    assert found(DEBUG % "__always_inline") == []
+
+
+def test_b20_a_callee_that_is_not_blacklisted_is_found_too(found):
+    bad = (DEBUG % "__always_inline").replace(".quad do_debug_exception", ".quad handle")
+    assert [one[:3] for one in found(bad)] == [("violated", "el1_dbg", "do_debug_exception")]
+
+
+# arm64_partial.o, 20 objects of v6.12.117: each group is argued in docs/guide/lint-arm64.md.
+ARGUED = {
+    ("unknown", "an idle loop"): 11,
+    ("unknown", "stack walking"): 10,
+    ("unknown", "text patching"): 23,
+    ("unknown", "ct_state()"): 21,
+    ("unknown", "this_cpu_read()"): 2,
+    ("unknown", "el1h_64_error_handler"): 1,
+    ("unknown", "enter_from_kernel_mode"): 2,
+    ("unknown", "debug exception"): 3,
+    ("unknown", "rcu_irq_work_resched"): 1,
+}
+
+
+def group(place, callee):
+    function = place.split("+")[0].split(".")[0]
+    if function in ("cpu_idle_poll", "default_idle_call"):
+        return "an idle loop"
+    if function in ("arch_stack_walk", "arch_bpf_stack_walk"):
+        return "stack walking"
+    if function == "patch_alternative" or function.startswith("aarch64_insn_"):
+        return "text patching"
+    if callee in ("preempt_schedule", "preempt_schedule_notrace"):
+        return "ct_state()" if callee == "preempt_schedule" else "this_cpu_read()"
+    if function in ("el1_breakpt", "el1_watchpt", "el1_softstp"):
+        return "debug exception"
+    return callee if callee == "rcu_irq_work_resched" else function
+
+
+@pytest.mark.shared
+def test_every_finding_on_the_arm64_object_is_argued(shared):
+    answer = lint(load_image(shared / "data/lint/arm64_partial.o.xz"), RULES)
+    lasts = [(one.id, one.verdict, one.verdict.path[-1]) for one in answer.results if one.verdict.word != "holds"]
+    escapes = [(verdict.word, group(last.place, last.callee)) for id_, verdict, last in lasts if "escape" in id_]
+    assert Counter(escapes) == ARGUED
+    pointers = [(verdict.word, last.place.split("+")[0]) for id_, verdict, last in lasts if "indirect" in id_]
+    assert Counter(pointers) == Counter(
+        ("unknown", one)
+        for one in ("arch_stack_walk", "arch_bpf_stack_walk", "el0_breakpt", "el0_ia", "el0_pc", "el0_softstp")
+    )
+    assert {one.id for one in answer.results if one.verdict.word == "holds"} == {
+        "entry.noinstr-instrumented",
+        "entry.noinstr-unbalanced",
+    }
