@@ -88,10 +88,11 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Pointed:
-    """What a field of a table names: its address, or where this image does not define it only its name."""
+    """What a field of a table names: its address, or where this image does not define it a name and an addend."""
 
     name: str
     address: int | None
+    addend: int
 
 
 @dataclass(slots=True)
@@ -202,12 +203,12 @@ class Image:
         start = max(section.start, self.symbols.begin(address))
         return next((one for one in self.decoded(start, address + 1) if one[0] <= address < one[0] + one[1]), None)
 
-    def pointed_far(self, address: int) -> Pointed:
-        """Return what an 8-byte distance at `address` names, by relocation or by its value."""
+    def field(self, address: int, size_bytes: int) -> Pointed:
+        """Return what a table's field of 4 or 8 bytes names, by relocation or as a distance."""
         reference = None if self.linked else self.reference(address)
         if reference is not None:
-            return Pointed(reference.symbol.name, reference.address)
-        return Pointed("?", address + self.signed(address, 8))
+            return Pointed(reference.symbol.name, reference.address, reference.addend)
+        return Pointed("?", address + self.signed(address, size_bytes), 0)
 
     def column(self, section: Section, stride: int, offset: int = 0, *, size_bytes: int = 4) -> list[int]:
         """Return where one field of every record of a table points to, 0 where nowhere in this image.

@@ -114,6 +114,11 @@ class Spans:
             return self._table[self._rows[at]]
         return None
 
+    def following(self, address: int) -> int:
+        """Return the first place beyond `address` where one starts, `address` where none does."""
+        at = bisect_right(self._starts, address)
+        return self._starts[at] if at < len(self._starts) else address
+
     def last(self, address: int) -> int:
         """Return the last place at or before `address` where one starts, 0 where none does."""
         at = bisect_right(self._starts, address) - 1
@@ -174,6 +179,17 @@ class SymbolTable:
             self._by_name[wanted] = self._find(wanted)
         at = self._by_name[wanted]
         return None if at is None else self[at]
+
+    def prefixed(self, prefix: str) -> list[Symbol]:
+        """Return the symbols whose names begin so, by name, the global one of each. Cost: O(symbols), in numpy."""
+        import numpy as np
+
+        fits = np.ones(len(self), np.bool_)
+        for number, letter in enumerate(prefix.encode()):
+            fits &= self._letters(number) == letter
+        names = {self[row].name for row in np.flatnonzero(fits).tolist()}
+        found = (self.named(name) for name in sorted(names))
+        return [one for one in found if one is not None]
 
     def data_runs(self, start: int, end: int) -> list[tuple[int, int]]:
         """Return the parts of [start, end) that mapping symbols call data, in order; what they do not name is code."""

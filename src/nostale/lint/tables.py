@@ -193,9 +193,17 @@ def _alternative_entries(image: Image, section: Section) -> Iterator[tuple[int, 
 def _jump_labels(image: Image) -> dict[int, tuple[int, str]]:
     found = {}
     for at, code, target in jump_entries(image):
-        key = image.pointed_far(at + _KEY_OFFSET)
-        found[code] = (target, key.name if key.address is None else image.name(key.address & ~_KEY_FLAGS))
+        found[code] = (target, jump_key(image, at)[0])
     return found
+
+
+def jump_key(image: Image, entry: int) -> tuple[str, int | None]:
+    """Return the name and the address of the static key of an entry; None where another image defines it."""
+    key = image.field(entry + _KEY_OFFSET, 8)
+    if key.address is None:
+        return key.name, None
+    address = key.address & ~_KEY_FLAGS
+    return image.name(address), address
 
 
 def jump_entries(image: Image) -> Iterator[tuple[int, int, int]]:
