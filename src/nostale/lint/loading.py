@@ -26,7 +26,7 @@ _FIRST_PLACE = 1 << 20
 _LAST_PLACE = 1 << 64
 # (name that objects have, first symbol, symbol after it): include/asm-generic/vmlinux.lds.h and
 # arch/{x86,arm64}/kernel/vmlinux.lds.S, v6.1 and v6.12. Where two overlap, the smaller one names the part: since v6.2
-# .cpuidle.text lies within .noinstr.text, and the tables lie within what is read-only after init.
+# .cpuidle.text lies within .noinstr.text, and tables within what is read-only after init; of equal ones the later.
 _RANGES = (
     (".noinstr.text", "__noinstr_text_start", "__noinstr_text_end"),
     (".entry.text", "__entry_text_start", "__entry_text_end"),
@@ -149,7 +149,8 @@ def _cut(sections: list[Section], symbols: SymbolTable) -> list[Section]:
         thunk = symbols.named(name)
         if thunk is not None and thunk.address is not None and thunk.kind == FUNC and thunk.size_bytes:
             ranges.append((thunk.address, thunk.end, f".text..__x86.{name}"))
-    ranges.sort(key=lambda one: (one[1] - one[0], one))
+    ranges.reverse()
+    ranges.sort(key=lambda one: one[1] - one[0])
     rodata = [_address(symbols, name) for name in _RODATA]
     found = []
     for section in sections:
