@@ -188,7 +188,7 @@ def test_data_between_code_is_not_decoded(assemble):
     scope = Scope(flow, {Class.NOINSTR})
     reached = {at(image, "f"), at(image, "f", 4), at(image, "g")}
     assert set(scope.first) <= reached | {at(image, "traced")}
-    assert scope.not_reached(reached) == []
+    assert scope.look(reached).missed == []
 
 
 def test_control_that_runs_into_data_is_said(assemble):
@@ -221,7 +221,7 @@ def test_every_slot_of_a_vector_table_is_an_entry(assemble):
     assert set(vector_slots(image, entry)) <= set(first)
     # What stands behind eret is for speculation only.
     reached = {*first, at(image, "vectors", 0x800)}
-    assert Scope(flow, {Class.ENTRY}).not_reached(reached) == []
+    assert Scope(flow, {Class.ENTRY}).look(reached).missed == []
 
 
 def test_a_label_that_is_not_aligned_as_a_vector_table_is_none(assemble):
@@ -274,5 +274,5 @@ def test_every_instruction_of_the_arm64_object_is_reached(shared):
             reached.add(one)
             waiting += [edge.to for edge in flow.site(one).edges]
     assert len(reached) > 5_000
-    assert scope.not_reached(reached) == []
+    assert scope.look(reached).missed == []
     assert [image.place(one) for one in reached if flow.site(one).stuck] == []
