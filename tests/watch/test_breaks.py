@@ -8,7 +8,7 @@ COMMS = {7: "sender", 8: "victim", 9: "other", 20: "kworker/1:0", 21: "migration
 
 
 def breaks(text, cpu=1, **options):
-    return analyse(parse(text, comms=COMMS), [cpu], **options).breaks
+    return analyse(parse(text, comms=COMMS), None if cpu is None else [cpu], **options).breaks
 
 
 IPI = """
@@ -380,3 +380,206 @@ def test_balancing_is_the_ticks_only_where_the_tick_does_it():
     idle = balanced("sched_balance_newidle")
     assert idle.kind is Work.UNKNOWN
     assert idle.looked_at == "ipi_send_cpu from update_curr: neither it nor its stack is in a table"
+
+
+def test_a_task_is_followed_over_the_cpus_it_runs_on():
+    told = breaks(
+        """
+        0 100 8 local_timer_entry
+        0 110 8 local_timer_exit
+        0 120 9 sched_waking pid=9
+        0 130 8 sched_switch prev_pid=8 prev_state=0 next_pid=9
+        1 150 0 sched_switch prev_pid=0 next_pid=8
+        1 160 8 local_timer_entry
+        1 175 8 local_timer_exit
+        1 180 9 local_timer_entry
+    """,
+        cpu=None,
+        pid=8,
+    )
+    assert [(one.cpu, one.kind, one.duration_ns) for one in told] == [
+        (0, Kind.TIMER, 10),
+        (0, Kind.CONTEXT_SWITCH, 20),
+        (1, Kind.TIMER, 15),
+    ]
+
+
+MIGRATED = """
+0 100 8 sys_enter id=39
+0 110 8 sched_switch prev_pid=8 prev_state=1 next_pid=0
+1 150 0 sched_switch prev_pid=0 next_pid=8
+1 160 8 reschedule_entry
+1 165 8 reschedule_exit
+1 180 8 sys_exit id=39
+1 200 8 sys_enter id=110
+1 210 8 sched_switch prev_pid=8 prev_state=1 next_pid=0
+0 220 0 sched_switch prev_pid=0 next_pid=8
+0 230 8 sys_exit id=110
+"""
+
+
+def test_a_system_call_that_ends_on_another_cpu_has_its_own_end():
+    told = analyse(parse(MIGRATED, comms=COMMS), pid=8).breaks
+    assert [(one.cause.syscall, one.duration_ns) for one in told if one.kind is Kind.SYSCALL] == [
+        ("getpid", 80 - 40 - 5),
+        ("getppid", 30 - 10),
+    ]
+
+
+def test_a_system_call_that_ends_on_a_cpu_nobody_watches_has_no_end():
+    (one, *_) = breaks(MIGRATED, cpu=0)
+    assert (one.cause.syscall, one.duration_ns) == ("getpid", None)
+
+
+def test_a_page_fault_is_bounded_by_what_only_user_mode_does():
+    told = breaks("""
+        1 100 8 page_fault_user address=1
+        1 105 8 local_timer_entry
+        1 106 8 local_timer_exit
+        1 130 8 page_fault_user address=2
+        1 150 8 sys_enter id=39
+        1 151 8 sys_exit id=39
+    """)
+    assert [(one.kind, one.duration_ns, one.at_most_ns) for one in told] == [
+        (Kind.PAGE_FAULT, None, 30),
+        (Kind.TIMER, 1, None),
+        (Kind.PAGE_FAULT, None, 20),
+        (Kind.SYSCALL, 1, None),
+    ]
+
+
+def test_a_page_fault_ends_where_the_kernel_says_that_user_mode_is_entered():
+    fault, irq = breaks(
+        """
+        1 100 8 page_fault_user address=1
+        1 105 8 local_timer_entry
+        1 107 8 local_timer_exit
+        1 120 8 user_enter
+        1 150 8 sys_enter id=39
+    """
+    )[:2]
+    assert (fault.duration_ns, fault.at_most_ns, irq.duration_ns) == (18, None, 2)
+
+
+def without_csd(text):
+    return "\n".join(line for line in text.splitlines() if " csd_" not in line)
+
+
+def test_without_csd_events_an_ipi_to_several_cpus_is_told_by_its_mask_and_stack():
+    text = without_csd(IPI).replace(
+        "0 111", "0 110 7 ipi_send_cpumask cpumask=0x6 callback=generic_smp_call_function_single_interrupt\n0 111"
+    )
+    text = text.replace("do_mprotect_pkey", "native_flush_tlb_multi do_mprotect_pkey").replace("_single_e", "_e")
+    (one,) = breaks(text)
+    assert (one.cause.kind, one.cause.pid, one.cause.syscall, one.cause.function) == (
+        Work.TLB_FLUSH,
+        7,
+        "mprotect",
+        None,
+    )
+    (one,) = breaks(text.replace("cpumask=0x6", "cpumask=0x4"))
+    assert one.cause.kind is Work.UNKNOWN
+
+
+def test_without_csd_events_an_ipi_whose_callback_is_the_function_is_told_by_it():
+    (one,) = breaks(without_csd(IPI).replace("0 111", "0 110 7 ipi_send_cpu cpu=1 callback=ipi_mb\n0 111"))
+    assert (one.cause.kind, one.cause.function, one.cause.pid) == (Work.MEMBARRIER, "ipi_mb", 7)
+
+
+CHAIN = """
+0 90 7 sys_enter id=324
+0 100 7 sched_waking pid=22
+0 110 7 sched_switch prev_pid=7 prev_state=1 next_pid=22
+0 120 22 csd_queue_cpu cpu=1 func=rcu_exp_handler csd=1
+1 130 8 call_function_single_entry
+1 131 8 csd_function_entry func=rcu_exp_handler csd=1
+1 140 8 call_function_single_exit
+"""
+
+
+def test_a_kernel_thread_that_sends_names_the_task_that_it_sends_for():
+    (one,) = analyse(parse(CHAIN, comms={**COMMS, 22: "rcu_exp_par_gp_"}), [1]).breaks
+    assert (one.cause.kind, one.cause.pid) == (Work.RCU, 22)
+    assert (one.cause.behalf.pid, one.cause.behalf.syscall) == (7, "membarrier")
+    assert one.cause.behalf.how == "woke rcu_exp_par_gp_"
+    (one,) = analyse(parse(CHAIN, comms={**COMMS, 22: "a_user_task"}), [1]).breaks
+    assert one.cause.chain == ()
+
+
+def test_a_chain_goes_through_work_items_and_wakeups_to_a_task():
+    (one,) = breaks("""
+        0 80 7 sys_enter id=1
+        0 90 7 workqueue_queue_work work=3 function=wait_rcu_exp_gp
+        0 95 7 sched_waking pid=20
+        0 96 7 sched_switch prev_pid=7 prev_state=1 next_pid=20
+        0 97 20 workqueue_execute_start work=3 function=wait_rcu_exp_gp
+        0 98 20 sched_waking pid=21
+        0 99 20 sched_switch prev_pid=20 prev_state=1 next_pid=21
+        0 120 21 csd_queue_cpu cpu=1 func=rcu_exp_handler csd=1
+        1 130 8 call_function_single_entry
+        1 131 8 csd_function_entry func=rcu_exp_handler csd=1
+        1 140 8 call_function_single_exit
+    """)
+    assert [(link.how, link.pid) for link in one.cause.chain] == [
+        ("woke migration/1", 20),
+        ("queued wait_rcu_exp_gp", 7),
+    ]
+
+
+def test_a_kworker_past_the_end_of_its_item_acts_for_nobody():
+    (one,) = breaks("""
+        0 90 7 workqueue_queue_work work=3 function=f
+        0 97 20 workqueue_execute_start work=3 function=f
+        0 98 20 workqueue_execute_end work=3 function=f
+        0 120 20 csd_queue_cpu cpu=1 func=rcu_exp_handler csd=1
+        1 130 8 call_function_single_entry
+        1 131 8 csd_function_entry func=rcu_exp_handler csd=1
+        1 140 8 call_function_single_exit
+    """)
+    assert one.cause.chain == ()
+
+
+def patch(stack):
+    text = IPI.replace("flush_tlb_func", "do_sync_core").replace("do_mprotect_pkey", stack)
+    return breaks(text)[0].cause.detail
+
+
+def test_a_text_patch_says_what_was_patched_and_for_whom():
+    assert (
+        patch("smp_text_poke_batch_finish __static_call_update tracepoint_add_func")
+        == "a static call, for tracepoint_add_func"
+    )
+    assert (
+        patch("smp_text_poke_batch_finish static_key_enable_cpuslocked static_key_enable nf_register_net_hook")
+        == "a static key, for nf_register_net_hook"
+    )
+    assert patch("text_poke_bp_batch arm_kprobe enable_kprobe") == "a kprobe, for enable_kprobe"
+    assert patch("text_poke_bp_batch bpf_arch_text_poke bpf_trampoline_update") == "a BPF program"
+    assert (
+        patch("text_poke_bp_batch odd") == "what was patched is not told: the sender's stack has nothing that patches"
+    )
+
+
+TICKS = """
+1 100 8 local_timer_entry
+1 101 8 hrtimer_expire_entry hrtimer=1 function=tick_nohz_handler
+1 109 8 local_timer_exit
+1 110 8 tick_stop success=0 dependency={mask}
+1 200 8 local_timer_entry
+1 201 8 hrtimer_expire_entry hrtimer=1 function=tick_nohz_handler
+1 209 8 local_timer_exit
+"""
+
+
+def test_a_tick_that_stayed_says_what_it_is_needed_for():
+    first, second = breaks(TICKS.format(mask=5))
+    assert first.cause.detail.startswith("nothing tried to stop it")
+    assert second.cause.detail == (
+        "it was not stopped: a POSIX CPU timer runs (POSIX_TIMER); more than one task is runnable (SCHED)"
+    )
+    assert breaks(TICKS.replace("tick_stop success=0 dependency={mask}", "user_enter"))[1].cause.detail == ""
+
+
+def test_a_remedy_says_where_it_is_described():
+    (one,) = breaks(IPI)
+    assert one.source == "arch/x86/mm/tlb.c, flush_tlb_mm_range()"

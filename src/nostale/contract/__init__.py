@@ -10,7 +10,17 @@ from nostale.contract.dot import read_dot, write_dot
 from nostale.contract.errors import BadInput, NostaleError, NotHere, NotPermitted
 from nostale.contract.events import Event, Role
 from nostale.contract.finding import FindingKey, finding_key, leaves, stable
-from nostale.contract.interruption import Cause, Interruption, Kind, Work
+from nostale.contract.interruption import (
+    Cause,
+    Interruption,
+    Kind,
+    Link,
+    Total,
+    Vanishes,
+    WhatIf,
+    Work,
+    totals,
+)
 from nostale.contract.judge import Evidence, Witness, judge
 from nostale.contract.monitor import Broken, Monitor
 from nostale.contract.page import Page
@@ -40,6 +50,7 @@ __all__ = [
     "Holds",
     "Interruption",
     "Kind",
+    "Link",
     "Monitor",
     "NostaleError",
     "NotHere",
@@ -52,9 +63,12 @@ __all__ = [
     "Search",
     "Source",
     "Step",
+    "Total",
     "Unknown",
+    "Vanishes",
     "Verdict",
     "Violated",
+    "WhatIf",
     "Witness",
     "Work",
     "compare",
@@ -66,6 +80,7 @@ __all__ = [
     "read_dot",
     "rule_automaton",
     "stable",
+    "totals",
     "worst",
     "write_dot",
 ]

@@ -5,6 +5,7 @@ The words keep their meaning; the vocabulary may grow.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -50,6 +51,25 @@ class Work(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """One who made a kernel thread act.
+
+    Args:
+        how: what he did: `queued vmstat_update`, `woke it`.
+        cpu: where he was.
+        task: his comm, None where it is not known.
+        pid: his thread id.
+        syscall: the system call he was in.
+    """
+
+    how: str
+    cpu: int
+    task: str | None
+    pid: int
+    syscall: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Cause:
     """Where the work came from.
 
@@ -62,6 +82,8 @@ class Cause:
         syscall: the sender's system call, such as `mprotect`.
         stack: the sender's kernel stack, innermost first.
         looked_at: for `unknown`, which events were looked at and did not tell.
+        detail: what more is known of it: what a text patch was for, why the tick was not stopped; "" where nothing is.
+        chain: where the sender is a kernel thread, whom it did that for, the nearest first.
     """
 
     kind: Work
@@ -72,6 +94,36 @@ class Cause:
     syscall: str | None = None
     stack: tuple[str, ...] = ()
     looked_at: str = ""
+    detail: str = ""
+    chain: tuple[Link, ...] = ()
+
+    @property
+    def behalf(self) -> Link | None:
+        """The task at the far end of the chain; None where the sender acted for nobody that is known."""
+        return self.chain[-1] if self.chain else None
+
+
+class Vanishes(StrEnum):
+    """Whether an interruption would not have happened with some measure taken."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What one measure would have done about one interruption.
+
+    Args:
+        measure: such as `nohz_full`.
+        vanishes: whether it would not have happened.
+        why: the argument.
+    """
+
+    measure: str
+    vanishes: Vanishes
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +139,9 @@ class Interruption:
         remedy: what stops it.
         task: who was interrupted, as comm; "" where not known.
         pid: the interrupted thread's id, None where not known.
+        at_most_ns: where the end was not recorded, how long it can have been at most; None where that is not known.
+        source: where the remedy is described.
+        what_if: what measures would have done about it, where that was asked.
     """
 
     cpu: int
@@ -97,3 +152,42 @@ class Interruption:
     remedy: str
     task: str = ""
     pid: int | None = None
+    at_most_ns: int | None = None
+    source: str = ""
+    what_if: tuple[WhatIf, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """All interruptions of one cause.
+
+    Args:
+        cause: the work that ran.
+        count: how many.
+        total_ns: of those whose duration is known.
+        worst_ns: the longest of those, None where none is known.
+        open: how many have no known duration.
+        remedies: what stops them, each with where that is described.
+    """
+
+    cause: Work
+    count: int
+    total_ns: int
+    worst_ns: int | None
+    open: int
+    remedies: tuple[tuple[str, str], ...]
+
+
+def totals(breaks: Iterable[Interruption]) -> tuple[Total, ...]:
+    """Sum interruptions up by cause, the one that cost most first, then by count and name."""
+    groups: dict[Work, list[Interruption]] = {}
+    for one in breaks:
+        groups.setdefault(one.cause.kind, []).append(one)
+    made = []
+    for work, members in groups.items():
+        known = [one.duration_ns for one in members if one.duration_ns is not None]
+        remedies = tuple(sorted({(one.remedy, one.source) for one in members if one.remedy}))
+        made.append(
+            Total(work, len(members), sum(known), max(known, default=None), len(members) - len(known), remedies)
+        )
+    return tuple(sorted(made, key=lambda one: (-one.total_ns, -one.count, one.cause)))

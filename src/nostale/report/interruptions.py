@@ -1,40 +1,75 @@
-"""Interruptions of watched CPUs as text: a table by cause, the longest ones, and the remedy of each cause."""
+"""Interruptions of watched CPUs as text: by cause, by sender, the longest ones, and the remedy of each cause."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from nostale.contract import Interruption
+from nostale.contract import Cause, Interruption, totals
 from nostale.report.line import Line, line, safe
 
 _BREAKS_SHOWN = 20
+_SENDERS_SHOWN = 40
 
 
 def interruption_lines(breaks: Sequence[Interruption]) -> Iterator[Line]:
-    """Tell interruptions: by cause, then the longest, then what stops them."""
+    """Tell interruptions: by cause, by sender, then the longest, then what more is known and what stops them."""
     if not breaks:
         yield line("  no interruption of the watched CPUs was seen")
         return
     yield line("")
     yield from _by_cause(breaks)
     yield line("")
+    yield from _by_sender(breaks)
+    yield line("")
     yield from _longest(breaks)
     yield line("")
+    yield from _details(breaks)
     yield from _remedies(breaks)
 
 
+def sender_of(cause: Cause) -> str:
+    """Say who sent it and, of a kernel thread, for whom; "-" where that is not known."""
+    sender = f"{cause.task}-{cause.pid}" if cause.task else "-"
+    behalf = cause.behalf
+    return sender if behalf is None else f"{sender} for {behalf.task or '?'}-{behalf.pid}"
+
+
+def span_us(one: Interruption) -> str:
+    """Say how long one took in microseconds, what it took at most, or that neither is known."""
+    if one.duration_ns is not None:
+        return f"{one.duration_ns / 1e3:,.1f}"
+    return "?" if one.at_most_ns is None else f"<{one.at_most_ns / 1e3:,.1f}"
+
+
 def _by_cause(breaks: Iterable[Interruption]) -> Iterator[Line]:
+    rows = [(str(one.cause), str(one.count), *_sums(one.total_ns, one.worst_ns, one.open)) for one in totals(breaks)]
+    yield from _table(("cause",), ("count", "total us", "worst us"), rows)
+
+
+def _sums(total_ns: int, worst_ns: int | None, unknown: int) -> tuple[str, str]:
+    """A sum that lacks some durations is told as "at least"."""
+    if worst_ns is None:
+        return "?", "?"
+    least = ">=" if unknown else ""
+    return f"{least}{total_ns / 1e3:,.1f}", f"{least}{worst_ns / 1e3:,.1f}"
+
+
+def _by_sender(breaks: Iterable[Interruption]) -> Iterator[Line]:
     groups: dict[tuple[str, str, str, str], list[Interruption]] = {}
     for one in breaks:
-        sender = f"{one.cause.task}-{one.cause.pid}" if one.cause.task else "-"
-        groups.setdefault((str(one.cause.kind), str(one.kind), sender, one.cause.function or "-"), []).append(one)
+        key = (str(one.cause.kind), str(one.kind), sender_of(one.cause), one.cause.function or "-")
+        groups.setdefault(key, []).append(one)
     rows = []
-    for key, members in sorted(groups.items(), key=lambda pair: (-len(pair[1]), pair[0])):
+    ordered = sorted(groups.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+    for key, members in ordered[:_SENDERS_SHOWN]:
         known = [one.duration_ns for one in members if one.duration_ns is not None]
-        total, worst = (f"{sum(known) / 1e3:,.1f}", f"{max(known) / 1e3:,.1f}") if known else ("?", "?")
-        rows.append((*map(safe, key), str(len(members)), total, worst))
+        sums = _sums(sum(known), max(known, default=None), len(members) - len(known))
+        rows.append((*map(safe, key), str(len(members)), *sums))
     yield from _table(("cause", "arrived as", "sent by", "function"), ("count", "total us", "worst us"), rows)
+    if len(ordered) > _SENDERS_SHOWN:
+        rest = sum(len(members) for _, members in ordered[_SENDERS_SHOWN:])
+        yield line(f"  and {rest:,} more, in {len(ordered) - _SENDERS_SHOWN:,} groups")
 
 
 def _longest(breaks: Iterable[Interruption]) -> Iterator[Line]:
@@ -43,7 +78,7 @@ def _longest(breaks: Iterable[Interruption]) -> Iterator[Line]:
     rows = []
     for one in ordered[:_BREAKS_SHOWN]:
         cause = one.cause
-        sender = f"{cause.task}-{cause.pid} on CPU {cause.cpu}" if cause.task else "-"
+        sender = f"{sender_of(cause)} on CPU {cause.cpu}" if cause.task else "-"
         row = (
             f"{one.start_ns / 1e9:.6f}",
             str(one.cpu),
@@ -52,17 +87,23 @@ def _longest(breaks: Iterable[Interruption]) -> Iterator[Line]:
             safe(sender),
             safe(cause.syscall or "-"),
             safe(cause.function or "-"),
-            "?" if one.duration_ns is None else f"{one.duration_ns / 1e3:,.1f}",
+            span_us(one),
         )
         rows.append(row)
     headings = ("at (s)", "CPU", "arrived as", "cause", "sent by", "system call", "function")
     yield from _table(headings, ("us",), rows)
 
 
+def _details(breaks: Iterable[Interruption]) -> Iterator[Line]:
+    counted = Counter((str(one.cause.kind), one.cause.detail) for one in breaks if one.cause.detail)
+    for (kind, detail), count in sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])):
+        yield line(f"  {kind}, {count:,} times: {safe(detail)}")
+
+
 def _remedies(breaks: Iterable[Interruption]) -> Iterator[Line]:
-    counted = Counter((str(one.cause.kind), one.remedy) for one in breaks if one.remedy)
-    for (kind, remedy), _ in sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])):
-        yield line(f"  {kind}: {remedy}")
+    counted = Counter((str(one.cause.kind), one.remedy, one.source) for one in breaks if one.remedy)
+    for (kind, remedy, source), _ in sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])):
+        yield line(f"  {kind}: {remedy}", (f"  ({source})" if source else "", "dim"))
 
 
 def _table(headings: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[Line]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from nostale.contract import Answer, Cause, Holds, Interruption, Result, Step, Unknown, Violated
+from nostale.contract import Answer, Cause, Holds, Interruption, Result, Step, Total, Unknown, Violated, totals
 
 Object = dict[str, Any]
 
@@ -34,6 +34,7 @@ def _answer(answer: Answer) -> Object:
         }
     if answer.breaks is not None:
         made["breaks"] = [_interruption(one) for one in answer.breaks]
+        made["causes"] = [_total(one) for one in totals(answer.breaks)]
     if answer.parts:
         made["parts"] = [_answer(part) for part in answer.parts]
     if answer.expected:
@@ -84,8 +85,19 @@ def _step(step: Step) -> Object:
     return made
 
 
-def _interruption(one: Interruption) -> Object:
+def _total(one: Total) -> Object:
     return {
+        "cause": str(one.cause),
+        "count": one.count,
+        "total_ns": one.total_ns,
+        "worst_ns": one.worst_ns,
+        "without_duration": one.open,
+        "remedies": [{"remedy": remedy, "source": source} for remedy, source in one.remedies],
+    }
+
+
+def _interruption(one: Interruption) -> Object:
+    made: Object = {
         "cpu": one.cpu,
         "start_ns": one.start_ns,
         "duration_ns": one.duration_ns,
@@ -95,6 +107,15 @@ def _interruption(one: Interruption) -> Object:
         "task": one.task,
         "pid": one.pid,
     }
+    if one.source:
+        made["remedy_source"] = one.source
+    if one.at_most_ns is not None:
+        made["at_most_ns"] = one.at_most_ns
+    if one.what_if:
+        made["what_if"] = [
+            {"measure": each.measure, "vanishes": str(each.vanishes), "why": each.why} for each in one.what_if
+        ]
+    return made
 
 
 def _cause(cause: Cause) -> Object:
@@ -109,4 +130,11 @@ def _cause(cause: Cause) -> Object:
     }
     if cause.looked_at:
         made["looked_at"] = cause.looked_at
+    if cause.detail:
+        made["detail"] = cause.detail
+    if cause.chain:
+        made["chain"] = [
+            {"how": one.how, "cpu": one.cpu, "task": one.task, "pid": one.pid, "syscall": one.syscall}
+            for one in cause.chain
+        ]
     return made

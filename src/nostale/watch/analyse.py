@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from nostale.contract import Answer, BadInput, Interruption, Result, Work
 from nostale.watch.causes import OWN, interruptions, own_entry
 from nostale.watch.joins import Joins
+from nostale.watch.migrations import rejoin
 from nostale.watch.monitors import TraceMonitor, run_monitor
 from nostale.watch.needs import missing
-from nostale.watch.spans import spans
+from nostale.watch.spans import Span, spans
 from nostale.watch.trace import Trace
 
 Progress = Callable[[str], None]
@@ -31,7 +32,7 @@ def analyse(
 
     Args:
         cpus: the watched CPUs; None watches every recorded one, and a note says so.
-        pid: only interruptions of this thread.
+        pid: only interruptions of this thread, on whichever of those CPUs it runs.
         own: also list the tasks' own system calls and page faults (they are counted either way).
         progress: told what is being done, for a terminal.
 
@@ -48,17 +49,22 @@ def analyse(
     breaks: list[Interruption] = []
     own_entries = 0
     with _without_gc():
+        entered = joins.entered()
+        found: list[Span] = []
         for cpu in watched:
-            tell(f"causes on CPU {cpu}")
-            for span in spans(trace, cpu, joins.is_kernel_thread):
-                if pid is not None and span.pid != pid:
-                    continue
-                if span.kind not in OWN:
-                    breaks.extend(interruptions(span, joins))
-                    continue
-                own_entries += 1
-                if own:
-                    breaks.append(own_entry(span, joins))
+            tell(f"events of CPU {cpu}")
+            of_cpu = spans(trace, cpu, joins.is_kernel_thread, joins.back, entered)
+            found += of_cpu if pid is None else [span for span in of_cpu if span.pid == pid]
+        if len(watched) > 1:
+            rejoin(found, joins, entered)
+        tell("causes")
+        for span in found:
+            if span.kind not in OWN:
+                breaks.extend(interruptions(span, joins))
+                continue
+            own_entries += 1
+            if own:
+                breaks.append(own_entry(span, joins))
         breaks.sort(key=lambda one: (one.start_ns, one.cpu))
     results: list[Result] = []
     for monitor in monitors:
@@ -70,7 +76,7 @@ def analyse(
         coverage=_coverage(trace, watched, breaks, own_entries),
         results=tuple(results),
         breaks=tuple(breaks),
-        notes=_notes(trace, cpus),
+        notes=_notes(trace, cpus, pid),
     )
 
 
@@ -130,9 +136,9 @@ def _lost(trace: Trace) -> int:
     return sum(max(by_page[cpu], trace.origin.dropped.get(cpu, 0)) for cpu in {*by_page, *trace.origin.dropped})
 
 
-def _notes(trace: Trace, cpus: Sequence[int] | None) -> tuple[str, ...]:
+def _notes(trace: Trace, cpus: Sequence[int] | None, pid: int | None) -> tuple[str, ...]:
     notes = list(trace.origin.notes)
-    if cpus is None and len(trace.cpus) > 1:
+    if cpus is None and pid is None and len(trace.cpus) > 1:
         notes.append("no CPU was named: tasks on every recorded CPU are watched")
     if trace.origin.clock not in ("mono", "mono_raw", "boot", "tai", "global"):
         notes.append(f"the trace clock is {trace.origin.clock!r}: the order of events of different CPUs is not sure")

@@ -7,11 +7,14 @@ from dataclasses import replace
 from typing import Final
 
 from nostale.contract import Cause, Interruption, Kind, Work
+from nostale.watch.chains import armer, chain
+from nostale.watch.details import patched, why_ticking
 from nostale.watch.joins import Joins
 from nostale.watch.remedies import remedy
 from nostale.watch.spans import Span
 from nostale.watch.works import (
     SOFTIRQ_NAMES,
+    work_of_caller,
     work_of_function,
     work_of_raised,
     work_of_sender,
@@ -19,7 +22,6 @@ from nostale.watch.works import (
 )
 
 OWN: Final = frozenset({Kind.SYSCALL, Kind.PAGE_FAULT})
-_CALL_FRAMES: Final = ("__x64_sys_", "__do_sys_", "__se_sys_")  # include/linux/syscalls.h
 _YIELDS: Final = frozenset({"sched_yield"})
 
 
@@ -29,23 +31,28 @@ def interruptions(span: Span, joins: Joins) -> Iterator[Interruption]:
     told = list(_BY_KIND[span.kind](span, joins))
     starts = [start for start, _, _ in told]
     for number, (start, kind, cause) in enumerate(told):
+        text, source = remedy(kind, cause.kind)
         yield Interruption(
             cpu=span.cpu,
             start_ns=start,
             duration_ns=_share(span, starts, number),
             kind=kind,
             cause=cause,
-            remedy=remedy(kind, cause.kind),
+            remedy=text,
             task=task,
             pid=span.pid,
+            source=source,
         )
 
 
 def own_entry(span: Span, joins: Joins) -> Interruption:
     """Return the one interruption of a stretch whose kind is in `OWN`: as `interruptions`, without its ceremony."""
     cause = _own_cause(span, joins)
-    text = remedy(span.kind, Work.SELF)
-    return Interruption(span.cpu, span.start_ns, span.own_ns, span.kind, cause, text, cause.task or "", span.pid)
+    text, source = remedy(span.kind, Work.SELF)
+    task, length = cause.task or "", span.own_ns
+    return Interruption(
+        span.cpu, span.start_ns, length, span.kind, cause, text, task, span.pid, span.at_most_ns, source
+    )
 
 
 Told = Iterator[tuple[int, Kind, Cause]]
@@ -76,12 +83,24 @@ def _call(span: Span, joins: Joins) -> Told:
     for row in queued:  # irq_work sent to another CPU has no entry event
         function = joins.symbol(row, "csd_queue_cpu", "func")
         yield (span.start_ns, span.kind, _from_sender(work_of_function(function), row, joins, function=function))
-    if not queued:
+    sent = joins.sent(span.row) if not queued and not joins.trace.has("csd_queue_cpu") else ()
+    for row in sent:  # kernels without csd events
+        yield (span.start_ns, span.kind, _sent_call_cause(row, joins))
+    if not queued and not sent:
         yield (
             span.start_ns,
             span.kind,
             _unknown(span, joins, "no csd_function_entry within it, no unanswered csd_queue_cpu for this CPU"),
         )
+
+
+def _sent_call_cause(row: int, joins: Joins) -> Cause:
+    """The cause of a call as its IPI alone tells it: by the callback where that is the function, else by the stack."""
+    callback = joins.symbol(row, joins.event(row), "callback")
+    work = work_of_function(callback)
+    if work is not Work.UNKNOWN:
+        return _from_sender(work, row, joins, function=callback)
+    return _from_sender(work_of_caller(joins.stack(row)), row, joins, function=None)
 
 
 def _csd_cause(row: int, joins: Joins) -> Cause:
@@ -100,42 +119,37 @@ def _from_sender(work: Work, row: int, joins: Joins, *, function: str | None) ->
     stack = joins.stack(row)
     looked_at = "" if work is not Work.UNKNOWN else f"{joins.event(row)} of {function or 'no function'}: in no table"
     if joins.in_interrupt(row):  # the thread it interrupted has no part in it
-        armed = _armer(row, joins)
+        armed = armer(row, joins)
         if armed is None:
             return Cause(work, cpu=cpu, function=function, stack=stack, looked_at=looked_at)
         timer_pid = int(trace.pid[armed])
         return Cause(
             work, cpu, joins.comm(timer_pid), timer_pid, function, joins.syscall(timer_pid, armed), stack, looked_at
         )
-    syscall = joins.syscall(pid, row) or _syscall_on(stack)
-    return Cause(work, cpu, joins.comm(pid), pid, function, syscall, stack, looked_at)
-
-
-def _syscall_on(stack: tuple[str, ...]) -> str | None:
-    """The system call whose entry function stands on a stack: for traces that do not have the calls themselves."""
-    for frame in stack:
-        for prefix in _CALL_FRAMES:
-            if frame.startswith(prefix):
-                return frame.removeprefix(prefix)
-    return None
-
-
-def _armer(row: int, joins: Joins) -> int | None:
-    """The hrtimer_start, made by a task, of the timer in whose expiry `row` happened."""
-    expiry = joins.timer(row)
-    armed = joins.armed(expiry) if expiry is not None else None
-    return armed if armed is not None and not joins.in_interrupt(armed) else None
+    return Cause(
+        work,
+        cpu,
+        joins.comm(pid),
+        pid,
+        function,
+        joins.call_of(pid, row),
+        stack,
+        looked_at,
+        patched(stack) if work is Work.TEXT_PATCH else "",
+        chain(row, joins),
+    )
 
 
 def _reschedule(span: Span, joins: Joins) -> Told:
     sent = joins.sent(span.row)
     for row in sent:
-        callsite = joins.symbol(row, "ipi_send_cpu", "callsite")
+        callsite = joins.symbol(row, joins.event(row), "callsite")
         work = work_of_sender(callsite, joins.stack(row))
         cause = _from_sender(work, row, joins, function=None)
         if work is Work.UNKNOWN:
             cause = _with(
-                cause, f"ipi_send_cpu from {callsite or 'an unknown callsite'}: neither it nor its stack is in a table"
+                cause,
+                f"{joins.event(row)} from {callsite or 'an unknown callsite'}: neither it nor its stack is in a table",
             )
         yield (span.start_ns, span.kind, cause)
     if not sent:
@@ -149,7 +163,7 @@ def _reschedule(span: Span, joins: Joins) -> Told:
 def _irq_work(span: Span, joins: Joins) -> Told:
     sent = joins.sent(span.row)
     for row in sent:
-        function = joins.symbol(row, "ipi_send_cpu", "callback")
+        function = joins.symbol(row, joins.event(row), "callback")
         yield (span.start_ns, span.kind, _from_sender(work_of_function(function), row, joins, function=function))
     if not sent:
         yield (
@@ -167,7 +181,7 @@ def _timer(span: Span, joins: Joins) -> Told:
         work = work_of_function(function)
         start = _start(span, joins, number, row)
         if work is Work.TICK:
-            yield (start, Kind.TIMER_TICK, Cause(work, function=function))
+            yield (start, Kind.TIMER_TICK, Cause(work, function=function, detail=why_ticking(row, span.cpu, joins)))
         else:
             yield (start, Kind.TIMER, _timer_cause(work, function, row, joins))
     if not expired:

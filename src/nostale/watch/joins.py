@@ -3,22 +3,23 @@
 | from | to | by |
 | --- | --- | --- |
 | csd_function_entry | csd_queue_cpu | csd pointer and CPU, first in first out, same function |
-| reschedule_entry, irq_work_entry | ipi_send_cpu | target CPU and callback, all sent since the last such entry |
+| reschedule_entry, irq_work_entry | ipi_send_cpu, ipi_send_cpumask | target and callback, all sent since the last |
+| call_function_*_entry | the same | likewise, where no csd tells |
 | an event that carries a stack | kernel_stack | the next event on its CPU, same thread |
 | a sender | sys_enter | its thread's last one, when no sys_exit came since |
 | sched_switch to a task | sched_waking | thread id, since it last left a CPU |
 | workqueue_execute_start | workqueue_queue_work | work pointer, the last before |
 | hrtimer_expire_entry | hrtimer_start | timer pointer, the last before |
+| sys_exit | sys_enter | thread, the one just before |
 
 A join across a gap in which events of either CPU were lost is not made.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -26,10 +27,18 @@ from nostale.contract import Cause, Work
 from nostale.watch.ring import Ints
 from nostale.watch.spans import ENTRIES, EXITS
 from nostale.watch.syscalls import syscall_names
-from nostale.watch.trace import Trace
+from nostale.watch.trace import Column, Trace
 
 _CSD_IPI: Final = "generic_smp_call_function_single_interrupt"
 _TTWU: Final = "sched_ttwu_pending"
+_RESCHEDULE, _IRQ_WORK, _CALL = "reschedule", "irq_work", "call"
+_ANSWERS: Final = {
+    "reschedule_entry": _RESCHEDULE,
+    "irq_work_entry": _IRQ_WORK,
+    "call_function_single_entry": _CALL,
+    "call_function_entry": _CALL,
+}
+_CALL_FRAMES: Final = ("__x64_sys_", "__do_sys_", "__se_sys_")  # include/linux/syscalls.h
 _IRQ_FRAMES: Final = (
     "asm_sysvec_",
     "sysvec_",
@@ -56,12 +65,12 @@ class Joins:
     _sent: dict[int, tuple[int, ...]] | None = None
     _by_cpu: dict[int, Ints] = field(default_factory=dict)
     _of_kind: dict[tuple[int, tuple[str, ...]], Ints] = field(default_factory=dict)
-    _lists: dict[tuple[str, str], dict[int, list[int]]] = field(default_factory=dict)
+    _lists: dict[tuple[str, str], tuple[Column, Ints]] = field(default_factory=dict)
+    _threads: dict[tuple[str, ...], tuple[Ints, Ints]] = field(default_factory=dict)
     _named: dict[int, str | None] = field(default_factory=dict)
     _kernel: dict[int, bool] = field(default_factory=dict)
     _own: dict[tuple[int, int, str | None], Cause] = field(default_factory=dict)
     _numbers: dict[tuple[str, str], dict[int, int]] = field(default_factory=dict)
-    _calls: tuple[Ints, Ints] | None = None
     _names: dict[int, str] | None = None
     _comms: dict[int, str] | None = None
     _stacks: dict[int, tuple[str, ...]] = field(default_factory=dict)
@@ -130,7 +139,7 @@ class Joins:
         """Return what was queued to `cpu` since its last call-function IPI before `row` and has no entry of its own."""
         self.csd(row)
         queued = self._unrun.get(cpu, [])
-        before = self._before(cpu, row, ("call_function_single_entry", "call_function_entry"))
+        before = self.before(cpu, row, ("call_function_single_entry", "call_function_entry"))
         return [one for one in queued if (before or -1) < one < row]
 
     def _join_csds(self) -> dict[int, int]:
@@ -175,7 +184,7 @@ class Joins:
     # --- bare IPIs
 
     def sent(self, row: int) -> tuple[int, ...]:
-        """Return every ipi_send_cpu that a reschedule_entry or irq_work_entry answers, oldest first.
+        """Return every ipi_send_cpu and ipi_send_cpumask that an IPI's entry answers, oldest first.
 
         The interrupt controller keeps one pending bit a vector, so one entry may answer several.
         """
@@ -185,22 +194,20 @@ class Joins:
 
     def _join_sends(self) -> dict[int, tuple[int, ...]]:
         trace = self.trace
-        sends, entries = trace.rows("ipi_send_cpu"), trace.rows("reschedule_entry", "irq_work_entry")
-        if not sends.size:
+        sends = self._sends()
+        if not sends:
             return {}
-        targets = dict(zip(sends.tolist(), trace.field(sends, "ipi_send_cpu", "cpu").tolist()))
-        callbacks = dict(zip(sends.tolist(), trace.field(sends, "ipi_send_cpu", "callback").tolist()))
-        irq_work = trace.formats.by_name["irq_work_entry"].id if trace.has("irq_work_entry") else -1
-        pending: dict[tuple[int, bool], list[int]] = defaultdict(list)
+        classes = {trace.formats.by_name[name].id: to for name, to in _ANSWERS.items() if trace.has(name)}
+        entries = trace.rows(*_ANSWERS)
+        pending: dict[tuple[int, str], list[int]] = defaultdict(list)
         answered: dict[int, tuple[int, ...]] = {}
-        last: dict[tuple[int, bool], int] = {}
-        for row in np.sort(np.concatenate([sends, entries])).tolist():
-            if row in targets:
-                callback = callbacks[row]
-                if not callback or trace.origin.symbols.name(callback & ((1 << 64) - 1)) != _CSD_IPI:
-                    pending[targets[row], bool(callback)].append(row)
+        last: dict[tuple[int, str], int] = {}
+        for row in np.sort(np.concatenate([np.fromiter(sends, np.int64, len(sends)), entries])).tolist():
+            if row in sends:
+                for key in sends[row]:
+                    pending[key].append(row)
                 continue
-            key = (int(trace.cpu[row]), int(trace.type[row]) == irq_work)
+            key = (int(trace.cpu[row]), classes[int(trace.type[row])])
             waiting, before = pending.pop(key, []), last.get(key)
             if not waiting and before is not None and len(answered[before]) > 1:
                 # One sent while the CPU was on its way into the entry before pends anew: only the last can have.
@@ -209,6 +216,31 @@ class Joins:
             answered[row] = tuple(one for one in waiting if not self._torn(one, row))
             last[key] = row
         return answered
+
+    def _sends(self) -> dict[int, list[tuple[int, str]]]:
+        """Return for each event that sends IPIs the CPUs it sends to, each with what will answer there."""
+        trace = self.trace
+        sends: dict[int, list[tuple[int, str]]] = {}
+        rows = trace.rows("ipi_send_cpu")
+        if rows.size:
+            columns = (trace.field(rows, "ipi_send_cpu", name).tolist() for name in ("cpu", "callback"))
+            for row, sender, cpu, callback in zip(rows.tolist(), trace.cpu[rows].tolist(), *columns):
+                sends[row] = [(cpu, self._answer(callback, own=cpu == sender))]
+        rows = trace.rows("ipi_send_cpumask")
+        if rows.size:
+            for row, callback in zip(rows.tolist(), trace.field(rows, "ipi_send_cpumask", "callback").tolist()):
+                mask = int.from_bytes(trace.data(row, "ipi_send_cpumask", "cpumask"), "little")
+                sends[row] = [(cpu, self._answer(callback, own=False)) for cpu in trace.cpus if mask >> cpu & 1]
+        return sends
+
+    def _answer(self, callback: int, *, own: bool) -> str:
+        # A reschedule has no callback; irq_work is raised on one's own CPU only, that for another goes as a csd
+        # (kernel/irq_work.c, irq_work_raise() and irq_work_queue_on(), v6.12).
+        if not callback:
+            return _RESCHEDULE
+        if own and self.trace.origin.symbols.name(callback & ((1 << 64) - 1)) != _CSD_IPI:
+            return _IRQ_WORK
+        return _CALL
 
     # --- stacks, system calls, contexts of a sender
 
@@ -243,19 +275,42 @@ class Joins:
             self._names = syscall_names(self.trace.origin.machine)
         return self._names.get(number, f"syscall {number}")
 
+    def call_of(self, pid: int, row: int) -> str | None:
+        """Return the system call of a thread that emitted `row`: as its events tell, else as the stack there does."""
+        return self.syscall(pid, row) or _call_on(self.stack(row))
+
     def _open_call(self, pid: int, row: int) -> int | None:
         trace = self.trace
-        if self._calls is None:
-            rows = trace.rows("sys_enter", "sys_exit")
-            key = trace.pid[rows] * (1 << 36) + rows
-            order = np.argsort(key)
-            self._calls = key[order], rows[order]
-        keys, rows = self._calls
-        at = int(np.searchsorted(keys, pid * (1 << 36) + row)) - 1
-        if at < 0 or int(trace.pid[rows[at]]) != pid or self.event(int(rows[at])) != "sys_enter":
+        opened = self.last_of(pid, row, "sys_enter", "sys_exit")
+        if opened is None or self.event(opened) != "sys_enter":
             return None
-        opened = int(rows[at])
         return None if trace.lost_between(None, int(trace.ts[opened]), int(trace.ts[row])) else opened
+
+    def last_of(self, pid: int, row: int, *events: str) -> int | None:
+        """Return a thread's last event of these kinds before `row`, on any CPU."""
+        keys, rows = self._of_threads(events)
+        at = int(np.searchsorted(keys, _key(pid, row))) - 1
+        return int(rows[at]) if at >= 0 and int(self.trace.pid[rows[at]]) == pid else None
+
+    def entered(self) -> dict[int, int]:
+        """Return for each sys_exit the sys_enter of its thread just before it, on any CPU."""
+        _, rows = self._of_threads(("sys_enter", "sys_exit"))
+        if not self.trace.has("sys_enter") or rows.size < 2:
+            return {}
+        first, second = rows[:-1], rows[1:]
+        opens = self.trace.type[rows] == self.trace.formats.by_name["sys_enter"].id
+        paired = (self.trace.pid[first] == self.trace.pid[second]) & opens[:-1] & ~opens[1:]
+        return dict(zip(second[paired].tolist(), first[paired].tolist()))
+
+    def _of_threads(self, events: tuple[str, ...]) -> tuple[Ints, Ints]:
+        """Return the rows of these kinds ordered by thread, then time, and the keys that say so."""
+        known = self._threads.get(events)
+        if known is None:
+            rows = self.trace.rows(*events)
+            keys = _key(self.trace.pid[rows], rows)
+            order = np.argsort(keys)
+            known = self._threads[events] = keys[order], rows[order]
+        return known
 
     def in_interrupt(self, row: int) -> bool:
         """Whether the sender at `row` was in an interrupt or softirq, so that its thread is a bystander."""
@@ -322,9 +377,23 @@ class Joins:
 
     def back(self, pid: int, row: int) -> int | None:
         """Return the first sched_switch to `pid`, on any CPU, after `row`."""
-        rows = self._list("sched_switch", "next_pid").get(pid, [])
-        at = bisect_left(rows, row + 1)
-        return rows[at] if at < len(rows) else None
+        low, high, rows = self._group("sched_switch", "next_pid", pid)
+        at = low + int(np.searchsorted(rows[low:high], row + 1))
+        return int(rows[at]) if at < high else None
+
+    def came(self, pid: int, row: int) -> int | None:
+        """Return the last sched_switch to `pid`, on any CPU, before `row`."""
+        return self._last("sched_switch", "next_pid", pid, row)
+
+    def off_cpu_ns(self, pid: int, low: int, high: int) -> int:
+        """Return how long a thread had no CPU between two rows of its own."""
+        first, last, rows = self._group("sched_switch", "prev_pid", pid)
+        total = 0
+        for left in rows[first:last][slice(*np.searchsorted(rows[first:last], [low, high]))].tolist():
+            came = self.back(pid, left)
+            if came is not None and came < high:
+                total += int(self.trace.ts[came] - self.trace.ts[left])
+        return total
 
     def raised(self, cpu: int, low: int, high_ns: int) -> set[int]:
         """Return the softirqs raised on `cpu` from row `low` until `high_ns`."""
@@ -348,26 +417,31 @@ class Joins:
             known = self._of_kind[cpu, events] = rows[self.trace.cpu[rows] == cpu]
         return known
 
-    def _before(self, cpu: int, row: int, events: tuple[str, ...]) -> int | None:
+    def before(self, cpu: int, row: int, events: tuple[str, ...]) -> int | None:
+        """Return the last event of these kinds on one CPU before `row`."""
         rows = self._rows(cpu, *events)
         at = int(np.searchsorted(rows, row)) - 1
         return int(rows[at]) if at >= 0 else None
 
-    def _list(self, event: str, name: str) -> dict[int, list[int]]:
-        """Return the rows of one kind of event by one of its fields."""
+    def _group(self, event: str, name: str, value: int) -> tuple[int, int, Ints]:
+        """Return where the rows of one kind of event with one value of a field begin and end, and all rows so sorted.
+
+        Cost: O(events log events) the first time, then O(log events).
+        """
         known = self._lists.get((event, name))
         if known is None:
-            known = self._lists[event, name] = defaultdict(list)
             rows = self.trace.rows(event)
-            if rows.size:
-                for row, value in zip(rows.tolist(), self.trace.field(rows, event, name).tolist()):
-                    known[value].append(row)
-        return known
+            values = self.trace.field(rows, event, name) if rows.size else np.zeros(0, np.int64)
+            order = np.argsort(values, kind="stable")
+            known = self._lists[event, name] = values[order], rows[order]
+        values, rows = known
+        wanted = np.array(value).astype(values.dtype)
+        return int(np.searchsorted(values, wanted)), int(np.searchsorted(values, wanted, side="right")), rows
 
     def _last(self, event: str, name: str, value: int, row: int) -> int | None:
-        rows = self._list(event, name).get(value, [])
-        at = bisect_left(rows, row)
-        return rows[at - 1] if at else None
+        low, high, rows = self._group(event, name, value)
+        at = low + int(np.searchsorted(rows[low:high], row))
+        return int(rows[at - 1]) if at > low else None
 
     def _sound(self, asked: int | None, row: int) -> int | None:
         return None if asked is None or self._torn(asked, row) else asked
@@ -377,3 +451,20 @@ class Joins:
         trace = self.trace
         start, end = int(trace.ts[asked]), int(trace.ts[row])
         return any(trace.lost_between(int(trace.cpu[one]), start, end) for one in (asked, row))
+
+
+def _call_on(stack: tuple[str, ...]) -> str | None:
+    """The system call whose entry function stands on a stack: for traces that do not have the calls themselves."""
+    for frame in stack:
+        for prefix in _CALL_FRAMES:
+            if frame.startswith(prefix):
+                return frame.removeprefix(prefix)
+    return None
+
+
+T = TypeVar("T", int, Ints)
+
+
+def _key(pid: T, row: T) -> T:
+    """Order by thread, then time: a row is below 2^36, a thread id below 2^22."""
+    return pid * (1 << 36) + row

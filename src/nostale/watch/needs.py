@@ -22,6 +22,7 @@ NEEDS: Final[dict[str, tuple[str, str]]] = {
     "csd_function_entry": ("csd", "what a function-call IPI ran is not known"),
     "csd_function_exit": ("csd", "when a cross-CPU function ended is not known"),
     "ipi_send_cpu": ("ipi", "who sent a reschedule IPI or irq_work is not known"),
+    "ipi_send_cpumask": ("ipi", "who sent one IPI to several CPUs is known from csd events at best"),
     "irq_handler_entry": ("irq", "device interrupts are not seen"),
     "irq_handler_exit": ("irq", "how long device interrupts took is not known"),
     "softirq_entry": ("irq", "softirqs are not seen"),
@@ -37,6 +38,7 @@ NEEDS: Final[dict[str, tuple[str, str]]] = {
     "hrtimer_start": ("timer", "who armed a timer is not known"),
     "workqueue_queue_work": ("workqueue", "who queued a work item is not known"),
     "workqueue_execute_start": ("workqueue", "which work item a kworker ran is not known"),
+    "tick_stop": ("timer", "why a tick was not stopped is not known"),
 }
 # Of use where the kernel has them; nothing is told worse without.
 EXTRAS: Final = {
@@ -45,9 +47,13 @@ EXTRAS: Final = {
     "signal_deliver": "signal",
     "nmi_handler": "nmi",
     "sched_migrate_task": "sched",
+    "workqueue_execute_end": "workqueue",
+    "user_enter": "context_tracking",
+    "task_newtask": "task",
+    "sched_process_exec": "sched",
 }
 # A stack is taken with each of these, on the sender's side.
-STACKS: Final = ("csd_queue_cpu", "ipi_send_cpu", "sched_waking", "workqueue_queue_work")
+STACKS: Final = ("csd_queue_cpu", "ipi_send_cpu", "ipi_send_cpumask", "sched_waking", "workqueue_queue_work")
 
 
 def missing(trace: Trace) -> dict[str, str]:

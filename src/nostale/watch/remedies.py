@@ -72,21 +72,28 @@ REMEDIES: Final[dict[Work, tuple[str, str]]] = {
         "Documentation/trace/ftrace.rst",
     ),
     Work.SELF: ("", ""),
-    Work.HOST: ("pin the virtual CPU and its host threads, isolate the host's CPU likewise", "inferred"),
+    Work.HOST: (
+        "pin the virtual CPU and its host threads, isolate the host's CPU likewise; of SMIs ask the vendor, "
+        "hwlatdetect measures them",
+        "Documentation/trace/hwlat_detector.rst",
+    ),
     Work.UNKNOWN: ("", ""),
 }
 _OWN: Final = {
-    Kind.SYSCALL: "the task entered the kernel itself: avoid the call in the isolated phase",
-    Kind.PAGE_FAULT: "the task faulted itself: touch and lock its memory (mlockall) before the isolated phase",
+    Kind.SYSCALL: ("the task entered the kernel itself: avoid the call in the isolated phase", "syscalls(2)"),
+    Kind.PAGE_FAULT: (
+        "the task faulted itself: touch and lock its memory (mlockall) before the isolated phase",
+        "mlockall(2)",
+    ),
 }
 
 
-def remedy(kind: Kind, work: Work) -> str:
-    """Return what stops it, "" where nothing can be said.
+def remedy(kind: Kind, work: Work) -> tuple[str, str]:
+    """Return what stops it and where that is described; two "" where nothing can be said.
 
     >>> remedy(Kind.SYSCALL, Work.SELF)
-    'the task entered the kernel itself: avoid the call in the isolated phase'
+    ('the task entered the kernel itself: avoid the call in the isolated phase', 'syscalls(2)')
     """
     if work is Work.SELF:
-        return _OWN.get(kind, "the task gave up the CPU itself")
-    return REMEDIES[work][0]
+        return _OWN.get(kind, ("the task gave up the CPU itself", "sched_yield(2)"))
+    return REMEDIES[work]

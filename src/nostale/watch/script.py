@@ -35,15 +35,18 @@ _COMMON: Final = (
     "\tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;\n"
     "\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n"
 )
-# Event to its fields: p a pointer, i an int, l a long, c 16 characters. Other events have none.
+# Event to its fields: p a pointer, i an int, l a long, c 16 characters, a six longs, m a mask of CPUs, s a word whose
+# place a __data_loc tells. Other events have none.
 _FIELDS: Final = {
     "csd_queue_cpu": "i:cpu p:callsite p:func p:csd",
     "csd_function_entry": "p:func p:csd",
     "csd_function_exit": "p:func p:csd",
     "ipi_send_cpu": "i:cpu p:callsite p:callback",
+    "ipi_send_cpumask": "m:cpumask p:callsite p:callback",
+    "tick_stop": "i:success i:dependency",
     "sched_switch": "c:prev_comm i:prev_pid i:prev_prio l:prev_state c:next_comm i:next_pid i:next_prio",
     "sched_waking": "c:comm i:pid i:prio i:target_cpu",
-    "sys_enter": "l:id",
+    "sys_enter": "l:id a:args",
     "sys_exit": "l:id l:ret",
     "page_fault_user": "p:address p:ip l:error_code",
     "hrtimer_start": "p:hrtimer p:function",
@@ -51,13 +54,24 @@ _FIELDS: Final = {
     "hrtimer_expire_exit": "p:hrtimer",
     "workqueue_queue_work": "p:work p:function",
     "workqueue_execute_start": "p:work p:function",
+    "workqueue_execute_end": "p:work p:function",
+    "task_newtask": "i:pid c:comm l:clone_flags",
     "irq_handler_entry": "i:irq c:name",
     "softirq_entry": "i:vec",
     "softirq_exit": "i:vec",
     "softirq_raise": "i:vec",
     "nmi_handler": "p:handler l:delta_ns i:handled",
 }
-_KINDS: Final = {"p": ("void *", 8, 0), "i": ("int", 4, 1), "l": ("long", 8, 1), "c": ("char", 16, 0)}
+_KINDS: Final = {
+    "p": ("void *", 8, 0),
+    "i": ("int", 4, 1),
+    "l": ("long", 8, 1),
+    "c": ("char", 16, 0),
+    "a": ("unsigned long", 48, 0),
+    "m": ("__data_loc cpumask_t", 4, 0),
+    "s": ("__data_loc char[]", 4, 0),
+}
+_ARRAYS: Final = {"c": "[16]", "a": "[6]"}
 
 
 def parse(text: str, *, comms: dict[int, str] | None = None, machine: str = "x86_64") -> Trace:
@@ -115,9 +129,17 @@ class _Script:
         data[:8] = head
         for value in values:
             key, _, word = value.partition("=")
-            one = known.fields[key]
+            name, _, index = key.partition("[")
+            one = known.fields[name]
             if one.type == "char":
                 data[one.offset : one.offset + one.size] = word.encode()[:15].ljust(16, b"\0")
+            elif "__data_loc" in one.type:
+                where = pack("<HH", len(data), 8 if "cpumask" in one.type else len(word.encode()) + 1)
+                data[one.offset : one.offset + 4] = where
+                data += int(word, 0).to_bytes(8, "little") if "cpumask" in one.type else word.encode() + b"\0"
+            elif index:
+                at = one.offset + 8 * int(index.rstrip("]"))
+                data[at : at + 8] = (int(word, 0) % (1 << 64)).to_bytes(8, "little")
             else:
                 number = self.pointer(word) if one.is_pointer else int(word, 0)
                 data[one.offset : one.offset + one.size] = (number % (1 << 8 * one.size)).to_bytes(one.size, "little")
@@ -138,7 +160,7 @@ def _format(name: str, number: int) -> str:
         kind, _, key = spec.partition(":")
         type_, size, signed = _KINDS[kind]
         offset += -offset % min(size, 8)
-        array = "[16]" if kind == "c" else ""
+        array = _ARRAYS.get(kind, "")
         lines.append(f"\tfield:{type_} {key}{array};\toffset:{offset};\tsize:{size};\tsigned:{signed};\n")
         offset += size
     if name == "kernel_stack":

@@ -7,7 +7,7 @@ spent in a stretch nested in another is counted in the inner one only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -35,7 +35,16 @@ ENTRIES: Final = {f"{name}_entry": kind for name, kind in VECTORS.items()} | {
 }
 EXITS: Final = {name.replace("_entry", "_exit"): name for name in ENTRIES}
 PARTS: Final = ("csd_function_entry", "hrtimer_expire_entry", "workqueue_execute_start")
-OTHERS: Final = ("sys_enter", "sys_exit", "page_fault_user", "sched_switch", "nmi_handler", "csd_function_exit", *PARTS)
+OTHERS: Final = (
+    "sys_enter",
+    "sys_exit",
+    "user_enter",
+    "page_fault_user",
+    "sched_switch",
+    "nmi_handler",
+    "csd_function_exit",
+    *PARTS,
+)
 
 
 @dataclass(slots=True)
@@ -54,6 +63,7 @@ class Span:
         parts: rows of what ran in it: cross-CPU functions, expired timers, work items.
         next_pid: of a context switch, who ran instead.
         via: of a context switch, the kernel entry on whose way out it happened.
+        at_most_ns: where no event tells the end, how long it can have been, by an event that only user mode makes.
     """
 
     kind: Kind
@@ -67,6 +77,7 @@ class Span:
     parts: list[int] = field(default_factory=list)
     next_pid: int = 0
     via: Span | None = None
+    at_most_ns: int | None = None
 
     @property
     def own_ns(self) -> int | None:
@@ -74,12 +85,22 @@ class Span:
         return None if self.end_ns is None else max(0, self.end_ns - self.start_ns - self.nested_ns)
 
 
-def spans(trace: Trace, cpu: int, is_kernel_thread: Callable[[int], bool]) -> list[Span]:
+def spans(
+    trace: Trace,
+    cpu: int,
+    is_kernel_thread: Callable[[int], bool],
+    back: Callable[[int, int], int | None],
+    entered: Mapping[int, int],
+) -> list[Span]:
     """Return the stretches of one CPU in order of start.
+
+    Args:
+        back: from a thread and the row in which it left a CPU to the row in which it next got one, whichever.
+        entered: for each sys_exit its sys_enter, wherever that was.
 
     Cost: O(events of the kinds above on that CPU).
     """
-    walk = _Walk(trace, cpu, is_kernel_thread, bare=_bare_calls(trace))
+    walk = _Walk(trace, cpu, is_kernel_thread, back, entered, bare=_bare_calls(trace))
     names = [*ENTRIES, *EXITS, *OTHERS]
     rows = trace.rows(*names)
     rows = rows[trace.cpu[rows] == cpu]
@@ -134,11 +155,13 @@ class _Walk:
     trace: Trace
     cpu: int
     is_kernel_thread: Callable[[int], bool]
+    back: Callable[[int, int], int | None]
+    entered: Mapping[int, int]
     done: list[Span] = field(default_factory=list)
     open: list[Span] = field(default_factory=list)
     syscalls: dict[int, Span] = field(default_factory=dict)
     left: dict[int, int] = field(default_factory=dict)
-    preempted: dict[int, Span] = field(default_factory=dict)
+    faults: dict[int, Span] = field(default_factory=dict)
     bare: frozenset[int] = frozenset()
     running: Span | None = None  # the context switch whose taker has the CPU
     last: Span | None = None
@@ -161,15 +184,23 @@ class _Walk:
 
     def see(self, name: str, row: int, ts: int, pid: int) -> None:
         if name == "sys_enter":
+            self._in_user_mode(pid, ts)
             self._give_up(pid)
             self.syscalls[pid] = Span(Kind.SYSCALL, name, row, self.cpu, pid, ts)
         elif name == "sys_exit":
-            span = self.syscalls.pop(pid, None)
-            if span is not None:
+            span = self.syscalls.get(pid)
+            if span is not None and self.entered.get(row) == span.row:
+                del self.syscalls[pid]
                 span.end_ns = ts
                 self._finish(span)
         elif name == "page_fault_user":
-            self._finish(Span(Kind.PAGE_FAULT, name, row, self.cpu, pid, ts))
+            self._in_user_mode(pid, ts)
+            fault = self.faults[pid] = Span(Kind.PAGE_FAULT, name, row, self.cpu, pid, ts)
+            self._finish(fault)
+        elif name == "user_enter":
+            fault_ended = self.faults.pop(pid, None)
+            if fault_ended is not None:
+                fault_ended.end_ns = ts
         elif name == "nmi_handler":
             self._finish(Span(Kind.NMI, name, row, self.cpu, pid, ts))
         elif name == "workqueue_execute_start":
@@ -188,24 +219,36 @@ class _Walk:
         self.running = None
         if runnable and prev != 0:
             span = Span(Kind.CONTEXT_SWITCH, "sched_switch", row, self.cpu, prev, ts, next_pid=to, via=self.last)
-            self.preempted[prev] = self.running = span
-        back = self.preempted.pop(to, None)
-        if back is not None:
-            back.end_ns = ts
-            self._finish(back)
+            self.running = span
+            span.end_ns = self._back_ns(prev, row, ts)
+            self._finish(span)
         if to in self.syscalls and to in self.left:
             self.syscalls[to].nested_ns += ts - self.left[to]
         self.last = None
 
     def forget(self) -> None:
         """Events were lost, or there are no more: what is open has no known end."""
-        for span in (*self.open, *self.syscalls.values(), *self.preempted.values()):
+        for span in (*self.open, *self.syscalls.values()):
             self._finish(span)
         self.open.clear()
         self.syscalls.clear()
-        self.preempted.clear()
+        self.faults.clear()
         self.left.clear()
         self.running = self.last = None
+
+    def _back_ns(self, pid: int, row: int, ts: int) -> int | None:
+        """When a thread that was taken off here got a CPU again; None where it did not, or events were lost since."""
+        row_back = self.back(pid, row)
+        if row_back is None:
+            return None
+        back_ns = int(self.trace.ts[row_back])
+        return None if self.trace.lost_between(None, ts, back_ns) else back_ns
+
+    def _in_user_mode(self, pid: int, ts: int) -> None:
+        """A thread did what it can only do in user mode: a fault of its before is over, nobody knows since when."""
+        fault = self.faults.pop(pid, None)
+        if fault is not None:
+            fault.at_most_ns = ts - fault.start_ns
 
     def _give_up(self, pid: int) -> None:
         """A system call whose exit was seen on another CPU, or not at all."""
@@ -216,6 +259,8 @@ class _Walk:
     def _count_in_outer(self, span: Span, length_ns: int) -> None:
         if self.open:
             self.open[-1].nested_ns += length_ns
+        elif span.pid in self.faults:
+            self.faults[span.pid].nested_ns += length_ns
         elif span.pid in self.syscalls:
             self.syscalls[span.pid].nested_ns += length_ns
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +115,9 @@ class Trace:
     def field(self, rows: Ints, event: str, name: str) -> Column:
         """Return one number of each of `rows`, all of kind `event`: `(len(rows),)`, int64 or uint64 as it is signed.
 
+        Args:
+            name: of a field, or of one element of an array, such as `args[1]` of sys_enter.
+
         Raises:
             BadInput: the event has no such field, or one of the rows is too short for it.
         """
@@ -127,14 +130,17 @@ class Trace:
 
     def text(self, row: int, event: str, name: str) -> str:
         """Return one string of one event, an array of characters or a `__data_loc`."""
+        return self.data(row, event, name).split(b"\0")[0].decode("utf-8", "replace")
+
+    def data(self, row: int, event: str, name: str) -> bytes:
+        """Return one field of one event as its bytes: of a `__data_loc` what it points to, within the event."""
         known = self._field(event, name)
         start, size = int(self.offset[row]), int(self.size[row])
         low, length = known.offset, known.size
         if "__data_loc" in known.type:
             where = int(self.field(np.array([row]), event, name)[0]) & 0xFFFFFFFF
             low, length = where & 0xFFFF, where >> 16
-        chars = self.raw[start + low : start + min(low + length, size)].tobytes()
-        return chars.split(b"\0")[0].decode("utf-8", "replace")
+        return self.raw[start + low : start + min(low + length, size)].tobytes()
 
     def stack(self, row: int) -> tuple[str, ...]:
         """Return the functions of a `kernel_stack` event, innermost first, the tracer's own frames left out."""
@@ -161,9 +167,20 @@ class Trace:
 
     def _field(self, event: str, name: str) -> Field:
         known = self.formats.by_name.get(event)
+        array, bracket, index = name.partition("[")
+        if known is not None and bracket and array in known.fields:
+            return self._element(known.fields[array], name, int(index.rstrip("]")))
         if known is None or name not in known.fields:
             raise BadInput(self.origin.name, f"{event} has no field {name!r} here", cause="a newer or older kernel")
         return known.fields[name]
+
+    def _element(self, array: Field, name: str, index: int) -> Field:
+        size = 8 if "long" in array.type else 4
+        if (index + 1) * size > array.size:
+            raise BadInput(
+                self.origin.name, f"{name} lies past the end of {array.name}", cause="a newer or older kernel"
+            )
+        return replace(array, name=name, offset=array.offset + index * size, size=size)
 
 
 # The tracer's own frames, which stand innermost in a stack that a trigger took.

@@ -49,6 +49,17 @@ _SENDERS: Final = (
     # Another CPU's tick balanced the load. A CPU that falls idle balances too: that is no tick, and no table has it.
     (("sched_balance_domains", "rebalance_domains"), Work.TICK),
 )
+# Function-call IPIs of kernels that do not say which function ran: by one of the callers on the sender's stack.
+_CALLERS: Final = (
+    (("membarrier_", "sync_runqueues_membarrier_state", "__do_sys_membarrier"), Work.MEMBARRIER),
+    (("text_poke_sync", "text_poke_bp_batch", "text_poke_finish", "smp_text_poke_batch_finish"), Work.TEXT_PATCH),
+    (("bpf_prog_pack_alloc",), Work.BPF_LOAD),
+    (("native_flush_tlb_multi", "flush_tlb_", "arch_tlbbatch_flush", "on_each_cpu_tlb"), Work.TLB_FLUSH),
+    (("rcu_", "sync_rcu_exp_", "synchronize_rcu_expedited"), Work.RCU),
+    (("perf_", "event_function_call", "__perf_"), Work.PERF),
+    (("ttwu_queue_wakelist", "__ttwu_queue_wakelist", "try_to_wake_up"), Work.WAKEUP),
+    (("kick_ilb", "nohz_balancer_kick"), Work.TICK),
+)
 # include/linux/interrupt.h: HI, TIMER, NET_TX, NET_RX, BLOCK, IRQ_POLL, TASKLET, SCHED, HRTIMER, RCU
 _SOFTIRQS: Final = {
     1: Work.TICK,
@@ -82,6 +93,11 @@ def work_of_sender(callsite: str, stack: tuple[str, ...]) -> Work:
         if any(frame in names for frame in stack):
             return work
     return Work.UNKNOWN
+
+
+def work_of_caller(stack: tuple[str, ...]) -> Work:
+    """Return what a cross-CPU call was for by the functions that made it, innermost first."""
+    return next((work for frame in stack for names, work in _CALLERS if frame.startswith(names)), Work.UNKNOWN)
 
 
 def work_of_softirq(vector: int) -> Work:
