@@ -149,7 +149,9 @@ class Flow:
 
     def _jumped(self, one: Instruction, why: str) -> Site:
         """Tell a jump within the function from a tail call, a return through the thunk and an indirect jump."""
-        address, _, kind, _ = one
+        address, _, kind, to = one
+        if self._stays(one):
+            return Site(address, kind, tuple(self.arrive(to, why)))
         target = self._targets.near(one)
         if target.name == RETURN_THUNK:
             return Site(address, kind, (), Transfer(How.RETURN, Via.DIRECT, ""))
@@ -266,6 +268,19 @@ class Flow:
         returns = how is How.JUMP or not self._noreturn.never(target)
         return Transfer(how, Via.DIRECT, target.name, (target,), returns=returns)
 
+    def _stays(self, one: Instruction) -> bool:
+        """Return whether a jump is plainly one within its function, as nearly all are: nothing needs to be named."""
+        address, length, _, to = one
+        functions = self.image.symbols.functions
+        own = functions.containing(address)
+        return (
+            own is not None
+            and to != own.address
+            and functions.containing(to) is own
+            and self._group_of(address) is None
+            and not self.image.relocated(address, address + length)
+        )
+
     def _is_tail(self, address: int, target: Target) -> bool:
         """A jump to the start of another function is a tail call; into the middle of one, or to a label, it is not."""
         assert target.address is not None
@@ -293,6 +308,9 @@ class Flow:
 
     def _crossing(self, site: Site) -> Site:
         """Mark the ways into another section, however they come about: jump, jump label, switch or fixup."""
+        source = self.image.section_at(self.home(site.address))
+        if source is not None and all(source.start <= edge.to < source.end for edge in site.edges):
+            return site
         crossing = {edge.to for edge in site.edges if self._crosses(site.address, edge.to)}
         if not crossing:
             return site

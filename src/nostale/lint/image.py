@@ -183,6 +183,10 @@ class Image:
         """
         return self._held.within(start, end)
 
+    def relocated(self, start: int, end: int, symbol: Symbol | None = None) -> bool:
+        """Return whether a relocation stands in [start, end), of `symbol` if it is given; never in a linked image."""
+        return self._held.any(start, end, symbol)
+
     def reference(self, address: int) -> Reference | None:
         """Return what the field at exactly this place refers to."""
         return next(self.references(address, address + 1), None)

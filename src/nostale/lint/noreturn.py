@@ -66,6 +66,9 @@ class NoReturn:
         """Look at every instruction, reached or not: no return, no jump that might return on its behalf."""
         if function.address is None:
             return False
+        thunk = self.image.symbols.named(RETURN_THUNK)
+        if thunk is not None and self.image.relocated(function.address, function.end, thunk):
+            return False  # a jump to the thunk is a return: told without decoding
         body = self.image.decoded(function.address, function.end)
         for one in body:
             kind = one[2]

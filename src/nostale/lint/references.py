@@ -73,6 +73,16 @@ class Relocated:
             for offset, kind, symbol, addend in rows[first:last].tolist():
                 yield Reference(section.start + offset, symbols[symbol], addend, kind, kind in relative)
 
+    def any(self, start: int, end: int, symbol: Symbol | None) -> bool:
+        """Return whether there is one in [start, end), one that names `symbol` if it is given."""
+        section = self.image.section_at(start)
+        if section is None:
+            return False
+        offsets, rows = self._rows(section.index)
+        first = bisect_left(offsets, start - section.start)
+        last = bisect_left(offsets, end - section.start, first)
+        return first < last and (symbol is None or bool((rows["symbol"][first:last] == symbol.index).any()))
+
     def to(self, symbol: Symbol) -> list[Reference]:
         """Return those in code that name `symbol` itself, by place."""
         found = []
@@ -157,6 +167,10 @@ class Linked:
                 for one in self._constants(address, length):
                     if start <= one.at < end:
                         yield one
+
+    def any(self, start: int, end: int, symbol: Symbol | None) -> bool:
+        """Return False: what is linked is not relocated any more."""
+        return False
 
     def to(self, symbol: Symbol) -> list[Reference]:
         """Return those in code that point into `symbol`, by place."""

@@ -11,11 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import repeat
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from nostale.outside.instruction import Instruction, Kind
+
+if TYPE_CHECKING:
+    import numpy as np  # loaded only where an image is decoded, not where rules are listed
+    import numpy.typing as npt
 
 _WORD_BYTES, _PAGE_BYTES = 4, 4096
 
@@ -65,6 +67,8 @@ def decode(code: bytes | memoryview, address: int) -> list[Instruction]:
         One tuple a word, in order; what is left of a word at the end is `INVALID`. Cost: about 0.3 us an instruction,
         nearly all of it for the tuples.
     """
+    import numpy as np
+
     whole = len(code) // _WORD_BYTES
     words = np.frombuffer(code, "<u4", whole)
     kinds, targets = classify(words, address)
@@ -113,6 +117,8 @@ def _distance(word: int) -> int:
 
 def classify(words: npt.NDArray[np.uint32], address: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
     """Tell kinds and targets of consecutive words from `address` on: (n,) as numbers of `Kind`, (n,) modulo 2^64."""
+    import numpy as np
+
     kinds = _by_top()[words >> _TOP_SHIFT]
     deeper = np.flatnonzero(kinds == _DEEPER)
     if len(deeper):
@@ -139,6 +145,8 @@ def _kind_of(word: int) -> Kind:
 @cache
 def _by_top() -> npt.NDArray[np.uint8]:
     """Return the kind by a word's top bits, `_DEEPER` where they do not tell: (2048,) uint8."""
+    import numpy as np
+
     low = (1 << _TOP_SHIFT) - 1
     deeper = {value >> _TOP_SHIFT for mask, value, _ in _FORMS if mask & low} | {0}
     kinds = [_DEEPER if top in deeper else _kind_of(top << _TOP_SHIFT) for top in range(1 << 32 - _TOP_SHIFT)]
@@ -147,6 +155,8 @@ def _by_top() -> npt.NDArray[np.uint8]:
 
 def _distances(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
     """Return how far each near branch goes, in bytes: imm26, imm19 or imm14, in words."""
+    import numpy as np
+
     signed = words.astype(np.int64)
     wide = (words & 0x7C00_0000) == 0x1400_0000
     test = (words & 0x7E00_0000) == 0x3600_0000

@@ -12,7 +12,7 @@ from nostale.contract import BadInput
 LIMIT_BYTES = 1 << 30  # the largest image read, packed or not: what unpacks to more is refused, never held
 # A kernel unpacks to 4 to 8 times its packed size; zeros, put there to fill memory, to a thousand times.
 _MOST_TIMES, _ALWAYS_BYTES = 64, 1 << 24
-MAPPED_BYTES = 64 << 20  # from here on a plain file is mapped: what is read of it is little, its debugging is not read
+MAPPED_BYTES = 8 << 20  # from here on a plain file is mapped: what is read of it is little, its debugging is not read
 _XZ_MEMORY_BYTES = 256 << 20  # an xz file names its own dictionary size; this is above what `xz -9` asks for
 _XZ_MAGIC = b"\xfd7zXZ\x00"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
