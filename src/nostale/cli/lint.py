@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from nostale.contract import Answer, BadInput, Baseline, compare, read_baseline
 from nostale.systems.catalogue import SYSTEMS
 
 if TYPE_CHECKING:
-    from nostale.lint import ImageRule, Rule
+    from nostale.lint import AuditRule, ImageRule, Rule
 
 _FILE = click.Path(path_type=Path)
 
@@ -25,6 +26,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--diff", nargs=2, type=_FILE, metavar="OLD NEW", help="Only what NEW has gained over OLD.")
 @click.option("--contract", type=_FILE, metavar="FILE.dot", help="Run this automaton instead of the rules.")
 @click.option("--bind", type=_FILE, metavar="FILE.toml", help="By what its events are seen.")
+@click.option("--sync-at", default="cr3", metavar="cr3|serialize|SYMBOL", help="Where kernel entries synchronise.")
 @result_options
 def lint(
     images: tuple[Path, ...],
@@ -32,6 +34,7 @@ def lint(
     diff: tuple[Path, Path] | None,
     contract: Path | None,
     bind: Path | None,
+    sync_at: str,
     form: str,
     output: Path | None,
     color: str,
@@ -43,12 +46,13 @@ def lint(
     nostale lint --baseline known.toml vmlinux.o       a new finding fails, a known one is shown
     nostale lint --diff vmlinux.o.old vmlinux.o        what this build has gained
     nostale lint --contract pair.dot --bind pair.toml vmlinux.o
+    nostale lint --sync-at serialize vmlinux           what runs before it on kernel entry
     nostale explain entry.noinstr-escape               what a finding means
     """
     known = read_baseline(_text(baseline), str(baseline)) if baseline else None
     if bool(contract) != bool(bind):
         raise click.UsageError("--contract FILE.dot and --bind FILE.toml belong together")
-    look = _by_contract(contract, bind) if contract and bind else lint_image
+    look = _by_contract(contract, bind) if contract and bind else partial(lint_image, sync_at=sync_at)
     if bool(images) == bool(diff):
         raise click.UsageError("name an image, or two with --diff OLD NEW")
     if diff:
@@ -78,15 +82,15 @@ def _by_contract(contract: Path, bind: Path) -> Callable[[Path], Answer]:
     from nostale.lint import custom_rule
 
     rule = custom_rule(_text(contract), str(contract), _text(bind), str(bind))
-    return lambda image: _linted(image, [rule])
+    return lambda image: _linted(image, [rule], "cr3")
 
 
-def lint_image(image: Path) -> Answer:
+def lint_image(image: Path, *, sync_at: str = "cr3") -> Answer:
     """Run every rule over one image."""
-    return _linted(image, [rule for system in SYSTEMS for rule in system.rules()])
+    return _linted(image, [rule for system in SYSTEMS for rule in system.rules()], sync_at)
 
 
-def _linted(image: Path, rules: Sequence[Rule | ImageRule]) -> Answer:
+def _linted(image: Path, rules: Sequence[Rule | ImageRule | AuditRule], sync_at: str) -> Answer:
     from nostale.lint import lint as lint_loaded
     from nostale.lint import load_image
 
@@ -94,6 +98,6 @@ def _linted(image: Path, rules: Sequence[Rule | ImageRule]) -> Answer:
     gc.disable()
     try:
         with progress(f"lint {image}"):
-            return lint_loaded(load_image(image), rules)
+            return lint_loaded(load_image(image), rules, sync_at=sync_at)
     finally:
         gc.enable()

@@ -60,6 +60,23 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """What several results come to together, for a reader who decides by the whole of it.
+
+    Args:
+        id: of the rule that it belongs to.
+        title: what a row is.
+        columns: their heads.
+        rows: as many cells each, in a stable order.
+    """
+
+    id: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The whole of what one command found.
 
@@ -73,6 +90,7 @@ class Answer:
         parts: check only, an answer a target.
         expected: the verdict a demonstration must have; None elsewhere.
         counted: whether it counts towards the verdict of what it is part of.
+        tables: what results come to together.
         notes: what a user should know about the run itself, for stderr.
     """
 
@@ -85,6 +103,7 @@ class Answer:
     parts: tuple[Answer, ...] = ()
     expected: str | None = None
     counted: bool = True
+    tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nostale.contract import Answer, Evidence, Grade, Holds, Result, Witness, judge
-from nostale.lint.coverage import coverage
+from nostale.contract import Answer, Evidence, Grade, Holds, Result, Table, Witness, judge
+from nostale.lint.coverage import Coverage, coverage
 from nostale.lint.flow import Flow, Site
 from nostale.lint.image import Class, Image
 from nostale.lint.reach import Scope
-from nostale.lint.rule import ImageRule, Occurrence, Regions, Rule, Stated
+from nostale.lint.rule import AuditRule, ImageRule, Occurrence, Regions, Rule, Stated
 from nostale.lint.story import tell
 from nostale.lint.walk import Walked, walk
 
+SYNC_AT = "cr3"
 _LISTED = 12  # places named in a sentence; the number of all of them stands beside
 
 
-def lint(image: Image, rules: Sequence[Rule | ImageRule]) -> Answer:
+def lint(image: Image, rules: Sequence[Rule | ImageRule | AuditRule], *, sync_at: str = SYNC_AT) -> Answer:
     """Check every path of an image against each rule.
 
     Args:
         image: from `load_image`.
         rules: in the order in which their results are wanted.
+        sync_at: the sync point of kernel entries: `cr3`, `serialize` or a symbol.
 
     Returns:
         Results in rule order: violations by address, then doubts by address. Coverage is of all rules together.
@@ -35,13 +37,23 @@ def lint(image: Image, rules: Sequence[Rule | ImageRule]) -> Answer:
     along = [Run(flow, rule, _scope(scopes, flow, rule.scope)) for rule in rules if isinstance(rule, Rule)]
     evidence = {run.rule.id: run.evidence for run in along}
     results: list[Result] = []
+    tables: list[Table] = []
+    audited: Coverage = {}
     for rule in rules:
-        results += judged(rule, evidence[rule.id]() if isinstance(rule, Rule) else rule.look(flow))
+        if isinstance(rule, AuditRule):
+            seen = rule.audit(flow, sync_at)
+            results += [one for machine, part in seen.evidence for one in judged(rule, part, machine)]
+            tables += seen.tables
+            audited |= seen.coverage
+        else:
+            results += judged(rule, evidence[rule.id]() if isinstance(rule, Rule) else rule.look(flow))
     if not along:
-        return Answer("lint", image.where, {"instructions_decoded": image.decoded_count}, tuple(results))
+        looked: Coverage = {"instructions_decoded": image.decoded_count, **audited}
+        return Answer("lint", image.where, looked, tuple(results), tables=tuple(tables))
     scope = _scope(scopes, flow, frozenset(kind for run in along for kind in run.rule.scope))
     marks = sorted({table for run in along for table, _ in run.rule.marks})
-    return Answer("lint", image.where, coverage(flow, scope, marks, [run.walked for run in along]), tuple(results))
+    looked = {**coverage(flow, scope, marks, [run.walked for run in along]), **audited}
+    return Answer("lint", image.where, looked, tuple(results), tables=tuple(tables))
 
 
 def _scope(scopes: dict[frozenset[Class], Scope], flow: Flow, kinds: frozenset[Class]) -> Scope:
@@ -50,12 +62,12 @@ def _scope(scopes: dict[frozenset[Class], Scope], flow: Flow, kinds: frozenset[C
     return scopes[kinds]
 
 
-def judged(rule: Stated, evidence: Evidence) -> list[Result]:
-    """Return what may be concluded from what a rule saw, a result each."""
+def judged(rule: Stated, evidence: Evidence, machine: str = "") -> list[Result]:
+    """Return what may be concluded from what a rule saw, a result each; `machine` is what that was assumed of."""
     return [
         Result(
             rule.id,
-            rule.title,
+            f"{rule.title} ({machine})" if machine else rule.title,
             rule.why,
             rule.requirements,
             verdict,

@@ -1,21 +1,25 @@
 """Control flow of an image, one instruction at a time: where each may go next, and which transfers leave.
 
 The edges are those of every kernel that this image may turn into: each alternative and its original, both arms of each
-jump label, the fixup of each instruction that may fault.
+jump label, the fixup of each instruction that may fault. Under an assumption (`Flow.under`) those of such a machine.
 """
 
 from __future__ import annotations
 
+import copy
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from nostale.lint.assumed import Assumed
+from nostale.lint.entry_branch import entry_branch
+from nostale.lint.features import PTI, XENPV
 from nostale.lint.image import Class, Image
 from nostale.lint.noreturn import NoReturn
 from nostale.lint.pointers import Pointers
 from nostale.lint.switch import switch_targets
 from nostale.lint.symbols import Symbol
-from nostale.lint.tables import Group, Tables, annotated, read_tables
+from nostale.lint.tables import Group, Replacement, Tables, annotated, read_tables
 from nostale.lint.targets import INDIRECT_THUNKS, RETURN_THUNK, TRAMPOLINE, How, Target, Targets, Transfer, Via
 from nostale.outside.instruction import Instruction, Kind
 
@@ -47,6 +51,7 @@ class Flow:
     """The control flow of one image, found as it is asked for."""
 
     image: Image
+    assumed: Assumed | None = None
     tables: Tables = field(init=False)
     _targets: Targets = field(init=False)
     _pointers: Pointers = field(init=False)
@@ -69,11 +74,20 @@ class Flow:
         self._special = {*tables.alternatives, *tables.jump_labels, *tables.fixups}
         self._ends = sorted(self.image.symbols.functions.ends())
 
+    def under(self, assumed: Assumed) -> Flow:
+        """Return the control flow of the same image on a machine of which something is known."""
+        found = copy.copy(self)
+        found.assumed, found._sites = assumed, {}
+        return found
+
     def site(self, address: int) -> Site:
         """Return the instruction at `address`, how control goes on and what leaves."""
         found = self._sites.get(address)
         if found is None:
             found = self._look(address)
+            if found.transfer is not None and self.assumed is not None and XENPV in self.assumed.off:
+                targets = tuple(one for one in found.transfer.targets if not one.table.startswith("xen_"))
+                found = replace(found, transfer=replace(found.transfer, targets=targets))
             if any(edge.why for edge in found.edges):
                 found = self._crossing(found)
             self._sites[address] = found
@@ -97,10 +111,12 @@ class Flow:
             if group is None or group.end <= place:
                 yield Edge(place, reason)
                 continue
-            if not group.always_replaced:
+            replacements, original = self._arms(group)
+            if original:
                 yield Edge(place, reason)
-            for one in group.replacements:
-                chosen = f"{prefix}alternative for {self.image.machine.feature(one.feature)}"
+            for one in replacements:
+                named = self.image.machine.feature(one.feature)
+                chosen = f"{prefix}alternative {'without' if one.inverted else 'for'} {named}"
                 if one.end > one.start:
                     yield Edge(one.start, chosen)
                 elif group.end not in met:
@@ -115,6 +131,15 @@ class Flow:
     def function(self, address: int) -> Symbol | None:
         """Return the function that `address` belongs to; of a split-off cold part, the part."""
         return self.image.symbols.functions.containing(self.home(address))
+
+    def _arms(self, group: Group) -> tuple[tuple[Replacement, ...], bool]:
+        """Return the replacements of a group that may be in place, and whether its original may."""
+        if self.assumed is None:
+            return group.replacements, not group.always_replaced
+        replacements, original = self.assumed.arms(group)
+        # A call that replaces a call through a pointer goes to what that pointer holds: the original tells it.
+        others = tuple(one for one in replacements if not one.calls)
+        return others, (original and not group.always_replaced) or len(others) < len(replacements)
 
     def _look(self, address: int) -> Site:
         one = self.image.instruction(address)
@@ -140,8 +165,15 @@ class Flow:
         return Site(one[0], one[2], (*edges, *self.arrive(target, f"static branch on {key} jumps")), stuck=stuck)
 
     def _branch(self, one: Instruction) -> Site:
-        edges, stuck = self._next(one, "branch not taken")
         taken = self._jumped(one, "branch taken")
+        jumps = None
+        if self.assumed is not None and self.assumed.came is not None:
+            jumps = entry_branch(self.image, one, self.assumed.came, user_cr3=PTI in self.assumed.on)
+        if jumps:
+            return taken
+        edges, stuck = self._next(one, "branch not taken")
+        if jumps is False:
+            return Site(one[0], one[2], edges, stuck=stuck)
         return Site(one[0], one[2], (*edges, *taken.edges), taken.transfer, stuck)
 
     def _jump(self, one: Instruction) -> Site:
@@ -244,11 +276,13 @@ class Flow:
     def _returns_to_next(self, one: Instruction) -> bool:
         """Return whether an iret goes on at the next instruction: its address was pushed, or an unwind hint says so."""
         following, function = one[0] + one[1], self.function(one[0])
-        if function is None or function.address is None:
-            return False
-        if following in self._hinted:
+        if function is None or function.address is None:  # written in assembly: labels, and hints at entries
+            section = self.image.section_at(one[0])
+            start = max(section.start if section else one[0], one[0] - _PUSHES_BYTES)
+        elif following in self._hinted:
             return True
-        start = max(function.address, one[0] - _PUSHES_BYTES)
+        else:
+            start = max(function.address, one[0] - _PUSHES_BYTES)
         return any(reference.address == following for reference in self.image.references(start, one[0]))
 
     def _faults(self, one: Instruction) -> tuple[Edge, ...]:

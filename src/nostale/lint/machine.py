@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from nostale.lint.features import x86_feature
 from nostale.outside import arm64, x86
 from nostale.outside.instruction import Instruction
 
@@ -49,10 +50,6 @@ class Machine:
     constants: Callable[[bytes, int], list[tuple[int, int, bool]]]
 
 
-def _x86_feature(number: int) -> str:
-    return f"CPU feature {number >> 5}*32+{number & 31}"
-
-
 def _arm64_capability(number: int) -> str:
     by = ", written by a callback" if number & ARM64.callback_bit else ""
     return f"CPU capability {number & ~ARM64.callback_bit}{by}"
@@ -68,7 +65,7 @@ X86_64 = Machine(
     landing_pads=(b"\xf3\x0f\x1e\xfa",),  # endbr64
     barriers=frozenset(),
     trap_bytes=2,
-    feature=_x86_feature,
+    feature=x86_feature,
     callback_bit=0,
     vectors=False,
     mapping_symbols=False,

@@ -308,6 +308,12 @@ class Ways:
         """Calls on some way whose targets are not all known, or not in this image, by address."""
         return {at: self.paths._open[at] for at in self._ends() if at in self.paths._open}
 
+    def states(self, address: int) -> set[str]:
+        """Return the states in which an instruction with events, a transfer or several ways on is arrived at."""
+        states = self.paths.automaton.states
+        pairs = {address * len(states) + number: state for number, state in enumerate(states)}
+        return {pairs[pair] for context in self._came for pair in pairs.keys() & context.lengths.keys()}
+
     @property
     def stuck(self) -> dict[int, str]:
         """Places where a way ends that should not, and why."""
@@ -353,6 +359,10 @@ class Ways:
             hops += self._leg(one, end, depth, inside=inside)
         return hops
 
+    def way_out(self, state: str) -> list[Hop]:
+        """Return a shortest way from the entry to where it returns in a state (see `exits`)."""
+        return self._whole(self.root, self.paths.automaton.states.index(state), 0, inside=False)
+
     # One context.
 
     def _leg(self, context: _Context, pair: int, depth: int, *, inside: bool) -> list[Hop]:
@@ -368,7 +378,7 @@ class Ways:
             before = origin.pair // count if origin.pair != -1 else None
             if origin.callee is not None:
                 if inside:
-                    hops += self._whole(origin.callee, origin.number, depth + 1)
+                    hops += self._whole(origin.callee, origin.number, depth + 1, inside=True)
                 else:
                     hops[-1] = hops[-1]._replace(inside=origin.callee.start)
             edges = self.paths.flow.site(before).edges if before is not None else self.paths.flow.arrive(context.start)
@@ -377,11 +387,13 @@ class Ways:
             hops += [Hop(at, states[number], depth) for at in self._plain(begin)]
         return hops
 
-    def _whole(self, context: _Context, number: int, depth: int) -> list[Hop]:
+    def _whole(self, context: _Context, number: int, depth: int, *, inside: bool) -> list[Hop]:
         """Return the hops of a function from its start to where it comes back in a state."""
         _, origin = context.exits[number]
-        hops = self._leg(context, origin.pair, depth, inside=True)
-        return hops if origin.callee is None else hops + self._whole(origin.callee, origin.number, depth + 1)
+        hops = self._leg(context, origin.pair, depth, inside=inside)
+        if origin.callee is None:
+            return hops
+        return hops + self._whole(origin.callee, origin.number, depth + 1, inside=inside)
 
     def _plain(self, address: int) -> Sequence[int]:
         """Return the instructions of the run that begins at `address`, its end included."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from nostale.contract import Binding, Contract, Evidence, Grade, Source
+from nostale.contract import Binding, Contract, Evidence, Grade, Source, Table
 from nostale.lint.flow import Flow
 from nostale.lint.image import Class
 from nostale.lint.targets import Transfer
@@ -139,3 +139,29 @@ class ImageRule(Stated):
     """
 
     look: Look
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """What an audit saw.
+
+    Args:
+        evidence: of each machine that was assumed, told by name, in the order in which results are wanted.
+        tables: what they come to together.
+        coverage: what was looked at, in numbers and names.
+    """
+
+    evidence: tuple[tuple[str, Evidence], ...]
+    tables: tuple[Table, ...] = ()
+    coverage: Mapping[str, int | list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRule(Stated):
+    """A rule with a verdict for each machine that is assumed, such as one with page table isolation and one without.
+
+    Args:
+        audit: what it saw, to be judged for each; it is told the sync point that the user named.
+    """
+
+    audit: Callable[[Flow, str], Audited]

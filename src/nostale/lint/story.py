@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from nostale.contract import Changed, Contract, Path, Step
@@ -43,8 +44,17 @@ def tell_way(flow: Flow, contract: Contract, ways: Ways, finding: Finding, *, st
         start_why: why an entry is begun at in the state that it is.
         counted: what the automaton's state is, for a reader.
     """
-    image, hops = flow.image, ways.trail(finding)
-    observer = _named(flow, hops[0].address)
+    hops, last = ways.trail(finding), finding.occurrence
+    what = last.what or contract.event(last.event).what
+    if flow.home(finding.address) != finding.address:
+        what += f" (alternative of {flow.image.place(flow.home(finding.address))})"
+    step = Step(_named(flow, hops[0].address), flow.image.place(finding.address), what, last.why, last.callee)
+    return (*tell_hops(flow, contract, ways, hops, start_why=start_why, counted=counted), step)
+
+
+def tell_hops(flow: Flow, contract: Contract, ways: Ways, hops: Sequence[Hop], *, start_why: str, counted: str) -> Path:
+    """Return the steps of an interprocedural way up to its last hop, which is left to whoever knows what it is."""
+    image, observer = flow.image, _named(flow, hops[0].address)
     steps = [Step(observer, image.place(flow.home(hops[0].address)), "entered", start_why)]
     for hop, following in pairwise(hops):
         what = _said(flow, contract, ways, hop, following)
@@ -52,11 +62,7 @@ def tell_way(flow: Flow, contract: Contract, ways: Ways, finding: Finding, *, st
         changed = (Changed(counted, hop.state, following.state),) if hop.state != following.state else ()
         if what:
             steps.append(Step(observer, image.place(flow.home(hop.address)), what, callee=callee, changed=changed))
-    last, place = finding.occurrence, image.place(finding.address)
-    what = last.what or contract.event(last.event).what
-    if flow.home(finding.address) != finding.address:
-        what += f" (alternative of {image.place(flow.home(finding.address))})"
-    return (*steps, Step(observer, place, what, last.why, last.callee))
+    return tuple(steps)
 
 
 def _said(flow: Flow, contract: Contract, ways: Ways, hop: Hop, following: Hop) -> str:
@@ -72,7 +78,8 @@ def _said(flow: Flow, contract: Contract, ways: Ways, hop: Hop, following: Hop) 
             said.append(f"calls {_named(flow, hop.inside)}, which comes back")
     else:
         why = next((edge.why for edge in flow.site(hop.address).edges if edge.to == following.address), "")
-        said += [f"{why}, to {flow.image.place(flow.home(following.address))}"] if why else []
+        if why and why != "jump":  # that one leaves no choice
+            said.append(f"{why}, to {flow.image.place(flow.home(following.address))}")
     return ", ".join(said)
 
 

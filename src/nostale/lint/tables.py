@@ -14,16 +14,26 @@ from nostale.lint.machine import X86_64
 _JUMP_ENTRY_BYTES, _FIXUP_BYTES, _HINT_BYTES, _PLACE_BYTES, _POINTER_BYTES = 16, 12, 12, 4, 8
 _KEY_OFFSET, _KEY_FLAGS = 8, 3  # struct jump_entry; the low bits of the key say how the branch is laid out
 _BUGFLAG_WARNING = 1
+_ALT_NOT, _ALT_DIRECT_CALL = 1, 2  # arch/x86/include/asm/alternative.h; before v6.4 only the first, as bit 15
+_WIDE_FIELDS = 6
 _FEATURE_POPCNT = 4 * 32 + 23  # X86_FEATURE_POPCNT, arch/x86/include/asm/cpufeatures.h
 
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """Code that may stand in the place of a group's original: [start, end), empty where NOPs do."""
+    """Code that may stand in the place of a group's original: [start, end), empty where NOPs do.
+
+    Args:
+        feature: the number of the CPU feature that decides, word * 32 + bit.
+        inverted: it is put there where the CPU lacks the feature (ALT_NOT).
+        calls: it stands for a call of what the original's pointer holds at boot (ALT_FLAG_DIRECT_CALL).
+    """
 
     start: int
     end: int
     feature: int
+    inverted: bool = False
+    calls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +195,12 @@ def _alternative_entries(image: Image, section: Section) -> Iterator[tuple[int, 
                 # The callback, which may lie elsewhere, leaves its instructions, changes immediates, or writes NOPs.
                 yield original, fields[-2], Replacement(original, original, fields[2])
             elif original and place:
-                yield original, fields[-2], Replacement(place, place + fields[-1], fields[2])
+                # Since Linux commit 5d1dd961e743 ("x86/alternatives: Add alt_instr.flags") (in v6.4) flags are apart.
+                feature, flags = (
+                    (fields[2], fields[3]) if len(fields) == _WIDE_FIELDS else divmod(fields[2], 1 << 15)[::-1]
+                )
+                inverted, calls = bool(flags & _ALT_NOT), bool(flags & _ALT_DIRECT_CALL)
+                yield original, fields[-2], Replacement(place, place + fields[-1], feature, inverted, calls)
         return
     raise BadInput(image.where, f"{section.name} has entries of no known form", cause="another kernel version")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from nostale.lint.image import Class, Image
@@ -41,11 +41,17 @@ class Via(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A function that may be reached. `address` and `kind` are None where the image does not define it."""
+    """A function that may be reached.
+
+    Args:
+        address, kind: None where the image does not define it.
+        table: of what a pointer's slot holds, the table that it is copied from at boot; "" elsewhere.
+    """
 
     name: str
     address: int | None
     kind: Class | None
+    table: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +155,10 @@ class Targets:
         """Return the transfer through the pointer at an offset of `symbol`."""
         name = f"*{symbol.name}+{offset:#x}" if offset else f"*{symbol.name}"
         pointers = self._known_pointers(symbol, offset)
-        found = {target.name: target for target in pointers if target is not None}
+        found: dict[str, Target] = {}
+        for target in pointers:  # what a slot holds from the start is first, and not only a table's
+            if target is not None:
+                found.setdefault(target.name, target)
         targets = tuple(found[each] for each in sorted(found))
         if symbol.name in _BOOT_TABLES:
             return Transfer(
@@ -201,7 +210,7 @@ class Targets:
             table = self.image.symbols.named(name)
             target = self._pointer(table.address + offset) if table and table.address is not None else None
             if target is not None:
-                found.append(target)
+                found.append(target if name == symbol.name else replace(target, table=name))
         if symbol.name in _BOOT_TABLES:
             found += self._stores_to(symbol).get(offset, [])
         return found

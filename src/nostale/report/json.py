@@ -35,6 +35,11 @@ def _answer(answer: Answer) -> Object:
     if answer.breaks is not None:
         made["breaks"] = [_interruption(one) for one in answer.breaks]
         made["causes"] = [_total(one) for one in totals(answer.breaks)]
+    if answer.tables:
+        made["tables"] = [
+            {"id": one.id, "title": one.title, "columns": list(one.columns), "rows": [list(row) for row in one.rows]}
+            for one in answer.tables
+        ]
     if answer.parts:
         made["parts"] = [_answer(part) for part in answer.parts]
     if answer.expected:

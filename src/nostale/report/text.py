@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from nostale.contract import Answer, Holds, Path, Result, Unknown, Violated
+from nostale.contract import Answer, Holds, Path, Result, Table, Unknown, Violated
 from nostale.report.interruptions import interruption_lines
 from nostale.report.line import Line, line, safe
 
@@ -39,6 +39,8 @@ def _lines(answer: Answer) -> Iterator[Line]:
     drawn: dict[Path, str] = {}
     for result in answer.results:
         yield from _result(result, told, drawn)
+    for one in answer.tables:
+        yield from _table(one)
     # What every verdict rests on, the good ones above all: said once.
     for assumption in dict.fromkeys(one for result in answer.results for one in result.verdict.assumptions):
         yield line((f"  assumed: {safe(assumption)}", "dim"))
@@ -148,6 +150,18 @@ def _path(path: Path) -> Iterator[Line]:
         if step.why and (last or step.why not in told):
             told.add(step.why)
             yield line((rest + safe(step.why), "unknown" if last else ""))
+
+
+def _table(one: Table) -> Iterator[Line]:
+    """Draw a table as wide as it has to be: no cell is cut."""
+    yield line("")
+    yield line("  ", (one.title, "bold"))
+    rows = [one.columns, *(tuple(safe(cell) for cell in row) for row in one.rows)]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(one.columns))]
+    for number, row in enumerate(rows):
+        text = "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths))
+        yield line("    ", (text.rstrip(), "" if number else "dim"))
+    yield line("")
 
 
 def _coverage(answer: Answer) -> Iterator[Line]:

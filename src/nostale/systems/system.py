@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nostale.contract import Contract, Requirement
 
 if TYPE_CHECKING:  # each engine is imported only by the commands that use it
-    from nostale.lint import ImageRule, Rule
+    from nostale.lint import AuditRule, ImageRule, Rule
     from nostale.prove import Model
     from nostale.systems.claims import Bug, Dispute, NotShown
     from nostale.watch import TraceMonitor
@@ -43,7 +43,7 @@ class System:
     rely: str
     contracts: tuple[Contract, ...] = ()
     models: Callable[[], tuple[type[Model], ...]] = tuple
-    rules: Callable[[], tuple[Rule | ImageRule, ...]] = tuple
+    rules: Callable[[], tuple[Rule | ImageRule | AuditRule, ...]] = tuple
     monitors: Callable[[], tuple[TraceMonitor, ...]] = tuple
     bugs: Callable[[], tuple[Bug | NotShown, ...]] = tuple
     disputes: Callable[[], tuple[Dispute, ...]] = tuple

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nostale.systems.codegen.contract import SYNC_BEFORE_EXECUTE, WX
+from nostale.systems.codegen.contract import PATCHABLE_BEFORE_SYNC, SYNC_BEFORE_EXECUTE, WX
 from nostale.systems.system import System
 
 if TYPE_CHECKING:
-    from nostale.lint import ImageRule, Rule
+    from nostale.lint import AuditRule, ImageRule, Rule
     from nostale.prove import Model
     from nostale.systems.claims import Dispute
     from nostale.watch import TraceMonitor
@@ -20,7 +20,7 @@ def _models() -> tuple[type[Model], ...]:
     return (TextPoke,)
 
 
-def _rules() -> tuple[Rule | ImageRule, ...]:
+def _rules() -> tuple[Rule | ImageRule | AuditRule, ...]:
     from nostale.systems.codegen.image import RULES
 
     return RULES
@@ -46,7 +46,7 @@ SYSTEM = System(
     sync="cache maintenance, core sync, INT3 protocol",
     use="executing it",
     rely="patch done, buffer reused",
-    contracts=(SYNC_BEFORE_EXECUTE, WX),
+    contracts=(SYNC_BEFORE_EXECUTE, WX, PATCHABLE_BEFORE_SYNC),
     models=_models,
     rules=_rules,
     monitors=_monitors,

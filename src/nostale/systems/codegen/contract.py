@@ -43,3 +43,44 @@ WX = Contract(
     ),
     automaton=Automaton.of("wx", (), initial="apart", forbidden=("map",)),
 )
+
+_CPU = ("cpu",)
+PATCHABLE_BEFORE_SYNC = Contract(
+    id="codegen.patchable-before-sync",
+    title="no kernel entry runs a run-time patchable instruction before its sync point",
+    why="Text patching could spare CPUs in user mode its IPIs, and have them catch up at their next kernel entry. "
+    "Until that catch-up an entry runs on what the CPU has fetched before: a patchable instruction there may be run as "
+    "it was, as it is to be, or as a mixture of both.",
+    remedy="Make the key __ro_after_init, or keep its IPI for sites in protected code, or move the sync point up: what "
+    "is patched at run time may be executed after it only.",
+    keys=_CPU,
+    observer="cpu",
+    events=(
+        Event("patch", Role.CHANGE, _CPU, "text is patched while the CPU is away, and the IPI is deferred"),
+        Event("sync", Role.SYNC, _CPU, "the sync point: what is fetched from here on is fresh"),
+        Event("patchable", Role.USE, _CPU, "an instruction that may have been patched is executed"),
+        Event("unsynced", Role.USE, _CPU, "instrumentable code runs: any of it may have been patched"),
+        Event("leave", Role.OTHER, _CPU, "control is past instrumentable code that ran without a sync"),
+        Event("later", Role.OTHER, _CPU, "a patchable instruction runs after such code"),
+    ),
+    requirements=("TI-1", "TI-2", "TI-5", "TI-6", "TI-7", "TI-8", "TI-9b", "CG-9"),
+    sources=(
+        Source("context_tracking,x86: Defer some IPIs until a user->kernel transition, RFC v1 (July 2023) and later"),
+        Source("Fix text_poke_sync() vs NOHZ_FULL, RFC, 29 September 2021: 're-audit the entry code'"),
+        Source("Documentation/core-api/entry.rst, v6.12"),
+        Source("SDM vol. 3, Serializing Instructions; Handling Self- and Cross-Modifying Code"),
+    ),
+    automaton=Automaton.of(
+        "patchable_before_sync",
+        (
+            *((state, "sync", "fresh") for state in ("stale", "exposed", "fresh")),
+            *((state, "patch", "stale") for state in ("stale", "exposed", "fresh")),
+            *((state, event, "fresh") for state in ("fresh",) for event in ("patchable", "unsynced", "leave", "later")),
+            *((state, "leave", "exposed") for state in ("stale", "exposed")),
+            ("stale", "later", "stale"),
+            ("exposed", "patchable", "exposed"),
+            ("exposed", "unsynced", "exposed"),
+        ),
+        initial="stale",
+    ),
+)

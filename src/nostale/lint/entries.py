@@ -1,0 +1,166 @@
+"""Where an x86-64 kernel is entered: found from an image's symbols, its IDT tables and its instructions, and listed.
+
+A kind that is looked for and not found is said: in a part of a kernel it may be elsewhere, in a whole one it is worth
+a question.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from nostale.lint.assumed import Assumed
+from nostale.lint.effects import PROTECTED, Effects
+from nostale.lint.features import FRED, XENPV
+from nostale.lint.image import Class, Image
+from nostale.lint.symbols import Symbol
+from nostale.outside.x86_effects import Effect
+
+
+class Kind(StrEnum):
+    """How the kernel comes to run."""
+
+    SYSCALL = "SYSCALL"
+    SYSCALL_COMPAT = "SYSCALL, 32-bit"
+    SYSENTER = "SYSENTER"
+    INT80 = "INT 80h"
+    NMI = "NMI"
+    MACHINE_CHECK = "#MC"
+    DEBUG = "#DB"
+    DOUBLE_FAULT = "#DF"
+    EXCEPTION = "exception"
+    INTERRUPT = "interrupt"
+    FRED_USER = "FRED, from user mode"
+    FRED_KERNEL = "FRED, from kernel mode"
+    FORK = "first run of a task"
+    GUEST_EXIT = "guest exit"
+    IDLE = "idle wake-up"
+    XEN = "Xen PV"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One place at which the kernel is entered.
+
+    Args:
+        name: the symbol, or the place.
+        vector: where an IDT table of the image names it.
+    """
+
+    kind: Kind
+    name: str
+    address: int
+    vector: int | None = None
+
+
+_FORK = ("ret_from_fork_asm", "ret_from_fork")  # the latter is C where there is the former (since v6.5)
+# Names of arch/x86/entry/entry_64.S, entry_64_compat.S, entry_64_fred.S, arch/x86/xen/xen-asm.S and
+# arch/x86/kvm/vmx/vmenter.S, v6.1 and v6.12; the first pattern that matches decides.
+_NAMES = tuple(
+    (kind, re.compile(rf"(?:{pattern})\Z"))
+    for kind, pattern in (
+        (Kind.XEN, r"xen_asm_(?:exc|sysvec)_\w+|xen_entry_\w+"),
+        (Kind.SYSCALL, "entry_SYSCALL_64"),
+        (Kind.SYSCALL_COMPAT, "entry_SYSCALL_compat|entry_SYSCALL32_ignore"),
+        (Kind.SYSENTER, "entry_SYSENTER_compat"),
+        (Kind.INT80, "entry_INT80_compat|asm_int80_emulation"),
+        (Kind.NMI, "asm_exc_nmi"),
+        (Kind.MACHINE_CHECK, "asm_exc_machine_check"),
+        (Kind.DEBUG, "asm_exc_debug"),
+        (Kind.DOUBLE_FAULT, "asm_exc_double_fault"),
+        (Kind.FRED_USER, "asm_fred_entrypoint_user"),
+        (Kind.FRED_KERNEL, "asm_fred_entrypoint_kernel"),
+        (Kind.EXCEPTION, r"asm_exc_\w+"),
+        (Kind.INTERRUPT, r"asm_sysvec_\w+|asm_common_interrupt|asm_spurious_interrupt|(?:irq|spurious)_entries_start"),
+        (Kind.FORK, "|".join(_FORK)),
+        (Kind.GUEST_EXIT, "vmx_vmexit"),
+    )
+)
+_IDT_TABLES = ("def_idts", "apic_idts", "early_idts", "early_pf_idts", "ist_idts")  # arch/x86/kernel/idt.c
+_IDT_ENTRY_BYTES, _IDT_ADDRESS_AT = 24, 16  # struct idt_data, arch/x86/include/asm/desc_defs.h
+_FROM_USER = frozenset(
+    {Kind.SYSCALL, Kind.SYSCALL_COMPAT, Kind.SYSENTER, Kind.INT80, Kind.EXCEPTION, Kind.INTERRUPT, Kind.DEBUG}
+    | {Kind.NMI, Kind.MACHINE_CHECK, Kind.DOUBLE_FAULT, Kind.FRED_USER}
+)
+
+
+def find_entries(image: Image, effects: Effects) -> list[Entry]:
+    """Return every entry of an image, by kind and address; each place once."""
+    found: dict[int, Entry] = {}
+    vectors = _vectors(image)
+    for symbol in _candidates(image):
+        kind = next((kind for kind, pattern in _NAMES if pattern.match(symbol.name)), None)
+        if kind is not None and symbol.address is not None:
+            entry = Entry(kind, symbol.name, symbol.address, vectors.get(symbol.address))
+            found.setdefault(symbol.address, entry)
+    for address, vector in vectors.items():
+        if address not in found and image.class_at(address) in PROTECTED:
+            found[address] = Entry(Kind.EXCEPTION, image.name(address), address, vector)
+    for entry in _woken(image, effects):
+        found.setdefault(entry.address, entry)
+    order = list(Kind)
+    return sorted(found.values(), key=lambda one: (order.index(one.kind), one.address))
+
+
+def missing_kinds(entries: Iterable[Entry]) -> list[Kind]:
+    """Return the kinds that an image has no entry of."""
+    there = {one.kind for one in entries}
+    return [kind for kind in Kind if kind not in there]
+
+
+def possible(entry: Entry, assumed: Assumed) -> bool:
+    """Return whether a machine can be entered there: an IDT is not used with FRED, nor a native entry under Xen PV."""
+    if XENPV in assumed.on:
+        return entry.kind in (Kind.XEN, Kind.FORK, Kind.IDLE)
+    if entry.kind is Kind.XEN:
+        return XENPV not in assumed.off
+    if FRED in assumed.on:
+        return entry.kind in (Kind.FRED_USER, Kind.FRED_KERNEL, Kind.FORK, Kind.GUEST_EXIT, Kind.IDLE)
+    return entry.kind not in (Kind.FRED_USER, Kind.FRED_KERNEL) or FRED not in assumed.off
+
+
+def from_user(entry: Entry) -> bool:
+    """Return whether the entry can come from user mode."""
+    return entry.kind in _FROM_USER or entry.kind is Kind.XEN
+
+
+def _candidates(image: Image) -> Iterator[Symbol]:
+    """Yield the names in entry code; a new task begins in code of any class, so that one is looked up."""
+    for section in image.sections:
+        if section.kind in (Class.ENTRY, Class.NOINSTR):
+            yield from image.symbols.labels.between(section.start, section.end)
+    fork = next((one for name in _FORK if (one := image.symbols.named(name)) is not None), None)
+    if fork is not None:
+        yield fork
+
+
+def _vectors(image: Image) -> dict[int, int]:
+    """Return the vector of each place that an IDT table of the image names."""
+    found: dict[int, int] = {}
+    for name in _IDT_TABLES:
+        table = image.symbols.named(name)
+        if table is None or table.address is None:
+            continue
+        for at in range(table.address, table.end - _IDT_ENTRY_BYTES + 1, _IDT_ENTRY_BYTES):
+            handler = image.reference(at + _IDT_ADDRESS_AT)
+            if handler is not None and handler.address is not None:
+                found.setdefault(handler.address, image.signed(at, 4))
+    return found
+
+
+def _woken(image: Image, effects: Effects) -> list[Entry]:
+    """Return the places after what waits or runs a guest: VMRUN, HLT and MWAIT in protected code."""
+    found = []
+    for section in image.sections:
+        if section.kind not in PROTECTED:
+            continue
+        for place, what in effects.within(section).items():
+            one = image.instruction(place)
+            assert one is not None
+            guest = what is Effect.VMENTER and image.read(place, 3) == b"\x0f\x01\xd8"  # VMRUN comes back behind itself
+            if guest or what in (Effect.HLT, Effect.MWAIT):
+                after = place + one[1]
+                found.append(Entry(Kind.GUEST_EXIT if guest else Kind.IDLE, image.place(after), after))
+    return found
