@@ -60,7 +60,8 @@ NOINSTR_ESCAPE_RULE = Rule(
                 "a direct or static call, tail call or jump to code outside of .noinstr.text, .entry.text, "
                 ".cpuidle.text and the thunks",
                 Grade.EXACT,
-                "a static call leaves only if a target that it has at run time does",
+                "a static call leaves only if a target that it has at run time does, an arm64 one only if no context "
+                "that the image does not tell of is established",
             ),
         },
         start="0",
