@@ -97,6 +97,15 @@ def test_code_outside_of_them_may_not(found, where):
     assert {one[:3] for one in found(USER % where)} == {("violated", "el0t_64_sync_handler", "handle")}
 
 
+def test_both_arms_of_the_inlined_copies_count(tmp_path, found):
+    found(USER % ("", "handle(regs);"))
+    paths = [one.verdict.path for one in lint(load_image(tmp_path / "object.o"), [NOINSTR_ESCAPE_RULE]).results]
+    told = [[step.what for step in path] for path in paths]
+    # Whether user mode is tracked or not: the copy is where the range ends.
+    assert all("user_enter_irqoff(), inlined: the context is being taken down" in steps for steps in told)
+    assert any("user_exit_irqoff(), inlined: the context is established" in steps for steps in told)
+
+
 def test_without_debugging_information_it_cannot_be_told(found):
     told = found(USER % ("", ""), debug="-g0")
     assert {one[0] for one in told} == {"unknown"}
