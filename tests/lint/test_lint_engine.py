@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from slow_walk import slow_walk
 
-from nostale.lint import lint, load_image
+from nostale.lint import Rule, lint, load_image
 from nostale.lint.engine import Run
 from nostale.lint.flow import Flow
 from nostale.lint.reach import Scope
@@ -316,7 +316,7 @@ def test_the_slow_walk_finds_the_same_on_kernel_objects(shared, name):
 
 def assert_as_slow(image):
     flow = Flow(image)
-    for rule in RULES:
+    for rule in (one for one in RULES if isinstance(one, Rule)):
         run = Run(flow, rule, Scope(flow, rule.scope))
         first = run.scope.first
         start = rule.binding.start

@@ -12,7 +12,7 @@ import pytest
 from nostale.lint import lint, load_image
 from nostale.lint.tables import annotated, warnings
 from nostale.outside.compressed import read_whole
-from nostale.systems.entry.image import RULES
+from nostale.systems.entry.image import RULES as ALL_RULES
 
 pytestmark = pytest.mark.shared
 
@@ -21,6 +21,7 @@ _UNBALANCED = re.compile(r"(\S+): return with instrumentation enabled")
 
 # objtool stops at the first warning of a function and looks at each instruction once; what follows is behind one of
 # those limits, each read off the patch and the disassembly.
+RULES = [rule for rule in ALL_RULES if rule.id.startswith("entry.noinstr-")]  # what objtool has a check for
 BEYOND_OBJTOOL = {
     # mut_cond: begun if bit 0, ended if bit 1, so a return with the range open if only bit 0 is set.
     # mut_cond2: begun if bit 0, then the call on both ways; the way without begin comes to it second.
@@ -108,3 +109,10 @@ def test_a_kernel_stripped_of_its_annotations_never_holds(shared, manifest, tmp_
     needing = [result for result in answer.results if result.id != "entry.noinstr-instrumented"]
     assert {result.verdict.word for result in needing} == {"unknown"}
     assert len(needing) > 100
+
+
+def test_a_static_key_before_the_nmi_is_latched_is_found_by_who_looks_for_it(shared, manifest):
+    rules = [rule for rule in ALL_RULES if rule.id == "entry.probe-recursion"]
+    answer = lint(load_image(shared / "data/lint" / manifest["m7_static_key_slowpath"]["file"]), rules)
+    (last,) = [one.verdict.path[-1] for one in answer.results if one.verdict.word == "violated"]
+    assert (last.place, last.what) == ("exc_nmi+0xb", "jump label on mut_key")

@@ -17,8 +17,10 @@ from nostale.lint.loading import build_image, load_image
 from nostale.lint.patchable import Patchable, Patched, PatchSite
 from nostale.lint.paths import Hop, Paths, Ways
 from nostale.lint.reach import vector_slots
+from nostale.lint.references import Reference
 from nostale.lint.rule import Audited, AuditRule, ImageRule, Occurrence, Regions, Rule, Stated
 from nostale.lint.story import tell_hops, tell_way
+from nostale.lint.symbols import Symbol
 from nostale.lint.tables import table_places
 from nostale.lint.targets import How, Target, Transfer, Via
 from nostale.lint.walk import Finding
@@ -45,10 +47,12 @@ __all__ = [
     "Patchable",
     "Patched",
     "Paths",
+    "Reference",
     "Regions",
     "Rule",
     "Site",
     "Stated",
+    "Symbol",
     "Target",
     "Transfer",
     "Via",

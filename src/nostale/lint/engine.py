@@ -39,14 +39,21 @@ def lint(image: Image, rules: Sequence[Rule | ImageRule | AuditRule], *, sync_at
     results: list[Result] = []
     tables: list[Table] = []
     audited: Coverage = {}
+    idle: list[str] = []
     for rule in rules:
         if isinstance(rule, AuditRule):
             seen = rule.audit(flow, sync_at)
             results += [one for machine, part in seen.evidence for one in judged(rule, part, machine)]
             tables += seen.tables
             audited |= seen.coverage
+            continue
+        found = evidence[rule.id]() if isinstance(rule, Rule) else rule.look(flow)
+        if found is None:
+            idle.append(rule.id)
         else:
-            results += judged(rule, evidence[rule.id]() if isinstance(rule, Rule) else rule.look(flow))
+            results += judged(rule, found)
+    if idle:
+        audited["not_about_this_image"] = idle
     if not along:
         looked: Coverage = {"instructions_decoded": image.decoded_count, **audited}
         return Answer("lint", image.where, looked, tuple(results), tables=tuple(tables))

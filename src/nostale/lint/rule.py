@@ -35,7 +35,7 @@ class Occurrence:
 Occurrences = tuple[Occurrence, ...]
 Classify = Callable[[Transfer, str], Occurrences]
 Places = Callable[[Flow], Mapping[int, Occurrences]]
-Look = Callable[[Flow], Evidence]
+Look = Callable[[Flow], Evidence | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class ImageRule(Stated):
     """A rule over an image as a whole, which looks by itself.
 
     Args:
-        look: what it saw, to be judged.
+        look: what it saw, to be judged; None where the image has nothing that the rule is about.
     """
 
     look: Look

@@ -121,4 +121,53 @@ NOINSTR_INSTRUMENTED = Contract(
     automaton=Automaton.of("noinstr_instrumented", (), initial="protected", forbidden=("instrument",)),
 )
 
-CONTRACTS = (NOINSTR_ESCAPE, NOINSTR_UNBALANCED, NOINSTR_INDIRECT, NOINSTR_INSTRUMENTED)
+_AGAIN = ("probe", "patch")
+_PROTECTS = {
+    # The state, what leads on from it, and what may happen in it.
+    "bare": ({"poked": "poked", "user": "guarded", "handled": "guarded"}, ()),
+    "poked": ({"user": "guarded", "handled": "guarded", "traced": "guarded"}, ("patch",)),
+    "nmi": ({"latched": "guarded"}, ()),
+    "debug": ({"disarmed": "guarded", "user": "guarded"}, ("patch",)),
+    "guarded": ({}, _AGAIN),
+}
+_PROTECTIONS = ("poked", "user", "handled", "latched", "disarmed", "traced")
+
+PROBE_RECURSION = Contract(
+    id="entry.probe-recursion",
+    title="a breakpoint handler runs nothing that a breakpoint can be put on before it is safe from that",
+    why="The breakpoint is hit again while it is handled, and again: the stack runs over before anything is printed. "
+    "In an NMI the breakpoint's IRET unmasks NMIs, and the next one overwrites the stack of the first.",
+    remedy="Make it noinstr or __always_inline, or put NOKPROBE_SYMBOL() on it; of a static branch or call ask whether "
+    "it can be decided at boot; else move it behind the point where recursion is caught.",
+    keys=_CONTEXT,
+    observer="context",
+    events=(
+        Event("probe", Role.USE, _CONTEXT, "code runs that a probe can be put on"),
+        Event("patch", Role.USE, _CONTEXT, "code runs that is rewritten while the kernel runs"),
+        Event("poked", Role.OTHER, _CONTEXT, "poke_int3_handler() comes back: it was no breakpoint of the patcher"),
+        Event("user", Role.OTHER, _CONTEXT, "user mode was interrupted"),
+        Event("handled", Role.OTHER, _CONTEXT, "the probe is current, or kprobe_int3_handler() comes back"),
+        Event("latched", Role.OTHER, _CONTEXT, "nmi_state says that an NMI is handled: another one waits"),
+        Event("disarmed", Role.OTHER, _CONTEXT, "hardware breakpoints are off"),
+        Event("traced", Role.OTHER, _CONTEXT, "tracing_irq_cpu says that this is being traced: it is not traced again"),
+    ),
+    requirements=("EN-4", "EN-6", "EN-11", "EN-20"),
+    sources=(
+        Source("arch/x86/kernel/traps.c, exc_int3(), do_int3(), exc_debug_kernel(), v6.12"),
+        Source("arch/x86/kernel/nmi.c, exc_nmi(), v6.12"),
+        Source("kernel/kprobes.c, within_kprobe_blacklist(), v6.12"),
+        Source("a365a65f9ca1 x86/traps: Mark do_int3() NOKPROBE_SYMBOL"),
+    ),
+    automaton=Automaton.of(
+        "probe_recursion",
+        [
+            (state, event, on.get(event, state))
+            for state, (on, allowed) in _PROTECTS.items()
+            for event in (*_PROTECTIONS, *allowed)
+        ],
+        initial="bare",
+        forbidden=_AGAIN,
+    ),
+)
+
+CONTRACTS = (NOINSTR_ESCAPE, NOINSTR_UNBALANCED, NOINSTR_INDIRECT, NOINSTR_INSTRUMENTED, PROBE_RECURSION)
