@@ -41,7 +41,8 @@ NAMES = ("base", "m1_drop_begin_irqentry_enter", "m4_printk_in_noinstr", "m5_beg
 NAMES += ("m7_static_key_slowpath", "m9_path_dependent", "m11_tailcall_out")
 WARNING = re.compile(r"objtool: (\S+): (?:call to (.*)\(\) leaves|return with instrumentation)")
 WALK = """
-import sys, time
+import gc, sys, time
+gc.disable()  # as the command line does
 from nostale.lint import lint, load_image
 from nostale.systems.entry.image import NOINSTR_ESCAPE_RULE, NOINSTR_UNBALANCED_RULE
 import iced_x86
