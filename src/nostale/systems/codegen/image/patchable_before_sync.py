@@ -65,11 +65,10 @@ class _Events:
     flow: Flow
     effects: Effects
     sync_at: str
-    patchable: Patchable = field(init=False)
+    patchable: Patchable
     returns_of: tuple[int, int] | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self.patchable = Patchable(self.flow.image)
         self.returns_of = None if self.sync_at in (CR3, SERIALIZE) else _extent(self.flow, self.sync_at)
 
     def __call__(self, site: Site) -> Sequence[Occurrence]:
@@ -142,16 +141,17 @@ def audit(flow: Flow, sync_at: str) -> Audited:
     if sync_at not in (CR3, SERIALIZE):
         _extent(flow, sync_at)
     evidence, reached, looked = [], {}, {}
+    patchable = Patchable(flow.image)
     for machine in MACHINES:
         automaton = PATCHABLE_BEFORE_SYNC.automaton
-        make = partial(_Events, effects=effects, sync_at=sync_at)
+        make = partial(_Events, effects=effects, sync_at=sync_at, patchable=patchable)
         got = enter(flow, machine, entries, automaton, "stale", make, enters=_enters, until=frozenset({"fresh"}))
         for origin in (_USER, _OTHER):
             group = [one for one in got if (origin == _USER) == (from_user(one.entry) or one.came is not None)]
             if not group or (origin == _OTHER and not any(from_user(one.entry) for one in got)):
                 continue
             name = f"{machine.name}, {origin}, sync at {sync_at}"
-            looked[name], reached[name] = group, list(_reached(group, effects, sync_at))
+            looked[name], reached[name] = group, list(_reached(group, effects, sync_at, patchable))
             evidence.append((name, _evidence(machine, group, reached[name], sync_at)))
     return Audited(
         tuple(evidence),
@@ -163,9 +163,9 @@ def audit(flow: Flow, sync_at: str) -> Audited:
     )
 
 
-def _reached(group: Sequence[Entered], effects: Effects, sync_at: str) -> Iterable[_Reached]:
+def _reached(group: Sequence[Entered], effects: Effects, sync_at: str, patchable: Patchable) -> Iterable[_Reached]:
     for one in group:
-        events = _Events(one.flow, effects, sync_at)
+        events = _Events(one.flow, effects, sync_at, patchable)
         for finding in one.ways.findings:
             if finding.occurrence.event in ("patchable", "later"):
                 for site in events.sites(one.flow.site(finding.address)):
