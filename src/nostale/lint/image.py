@@ -20,7 +20,7 @@ from nostale.outside.instruction import Instruction, Kind
 
 if TYPE_CHECKING:
     from nostale.outside import elf  # loads numpy: only where an image is read, not where rules are listed
-    from nostale.outside.dwarf import Inlined
+    from nostale.outside.dwarf import Debug, Inlined
 
 _ODD_BYTES = 256  # decoded at once from a place that a linear sweep did not come to
 
@@ -114,7 +114,8 @@ class Image:
     _starts: list[int] = field(init=False)
     _held: Linked | Relocated = field(init=False)
     _code: dict[int, Instruction] = field(default_factory=dict)
-    _inlined: dict[frozenset[str], list[Inlined] | None] = field(default_factory=dict)
+    _inlined: dict[frozenset[str], list[Inlined]] = field(default_factory=dict)
+    _debug: Debug | None = None
 
     def __post_init__(self) -> None:
         self._starts = [section.start for section in self.sections]
@@ -283,15 +284,30 @@ class Image:
         yield from self.machine.decode(content[at - section.start : end - section.start], at)
 
     def inlined(self, names: Collection[str]) -> list[Inlined] | None:
-        """Return the inlined copies of the functions of those names; None without debugging information.
+        """Return the inlined copies of the functions of those names in code that is not ordinary text.
+
+        Returns:
+            None without debugging information.
 
         Raises:
             BadInput: the debugging information does not hold together.
         """
-        from nostale.outside.dwarf import inlined  # here: it takes a second, and few images need it
-
-        key = frozenset(names)
+        debug, key = self._debugging(), frozenset(names)
+        if not debug.present:
+            return None
         if key not in self._inlined:
-            starts = {} if self.linked else {section.index: section.start for section in self.sections}
-            self._inlined[key] = inlined(self._elf, starts, self.machine.absolute, key)
+            special = [one for one in self.sections if one.executable and one.kind is not Class.TEXT]
+            self._inlined[key] = debug.inlined(key, [(one.start, one.end) for one in special])
         return self._inlined[key]
+
+    def source(self, address: int) -> str | None:
+        """Return `file:line` of the instruction at `address`, None where no debugging information tells."""
+        return self._debugging().source(address)
+
+    def _debugging(self) -> Debug:
+        if self._debug is None:
+            from nostale.outside.dwarf import Debug  # here: few images have any
+
+            starts = {} if self.linked else {section.index: section.start for section in self.sections}
+            self._debug = Debug(self._elf, starts, self.machine.absolute)
+        return self._debug

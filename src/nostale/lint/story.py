@@ -19,22 +19,23 @@ def tell(flow: Flow, rule: Rule, walked: Walked, finding: Finding, events_at: Ev
     entry = trail[0][0]
     function = flow.function(entry)
     observer = function.name if function else image.name(entry)
-    steps = [Step(observer, image.place(flow.home(entry)), "entered", rule.binding.start_why)]
+    begin = flow.home(entry)
+    steps = [Step(observer, image.place(begin), "entered", rule.binding.start_why, source=image.source(begin))]
     for (address, state), (following, after) in pairwise(trail):
-        place = image.place(flow.home(address))
+        place, source = image.place(flow.home(address)), image.source(flow.home(address))
         marks = [one for one in events_at(flow.site(address)) if contract.automaton.step(state, one.event) != state]
         if state != after:
             what = ", ".join(one.what or contract.event(one.event).what for one in marks)
-            steps.append(Step(observer, place, what, changed=(Changed(rule.counted, state, after),)))
+            steps.append(Step(observer, place, what, source=source, changed=(Changed(rule.counted, state, after),)))
         why = next((edge.why for edge in flow.site(address).edges if edge.to == following), "")
         if why:
-            steps.append(Step(observer, place, f"{why}, to {image.place(flow.home(following))}"))
+            steps.append(Step(observer, place, f"{why}, to {image.place(flow.home(following))}", source=source))
     last = finding.occurrence
     what = last.what or contract.event(last.event).what
     place = image.place(finding.address)
     if flow.home(finding.address) != finding.address:
         what += f" (alternative of {image.place(flow.home(finding.address))})"
-    return (*steps, Step(observer, place, what, last.why, last.callee))
+    return (*steps, Step(observer, place, what, last.why, last.callee, image.source(finding.address)))
 
 
 def tell_way(flow: Flow, contract: Contract, ways: Ways, finding: Finding, *, start_why: str, counted: str) -> Path:
@@ -48,20 +49,24 @@ def tell_way(flow: Flow, contract: Contract, ways: Ways, finding: Finding, *, st
     what = last.what or contract.event(last.event).what
     if flow.home(finding.address) != finding.address:
         what += f" (alternative of {flow.image.place(flow.home(finding.address))})"
-    step = Step(_named(flow, hops[0].address), flow.image.place(finding.address), what, last.why, last.callee)
+    place, source = flow.image.place(finding.address), flow.image.source(finding.address)
+    step = Step(_named(flow, hops[0].address), place, what, last.why, last.callee, source)
     return (*tell_hops(flow, contract, ways, hops, start_why=start_why, counted=counted), step)
 
 
 def tell_hops(flow: Flow, contract: Contract, ways: Ways, hops: Sequence[Hop], *, start_why: str, counted: str) -> Path:
     """Return the steps of an interprocedural way up to its last hop, which is left to whoever knows what it is."""
     image, observer = flow.image, _named(flow, hops[0].address)
-    steps = [Step(observer, image.place(flow.home(hops[0].address)), "entered", start_why)]
+    begin = flow.home(hops[0].address)
+    steps = [Step(observer, image.place(begin), "entered", start_why, source=image.source(begin))]
     for hop, following in pairwise(hops):
         what = _said(flow, contract, ways, hop, following)
         callee = _named(flow, following.address) if following.depth > hop.depth else None
         changed = (Changed(counted, hop.state, following.state),) if hop.state != following.state else ()
         if what:
-            steps.append(Step(observer, image.place(flow.home(hop.address)), what, callee=callee, changed=changed))
+            home = flow.home(hop.address)
+            source = image.source(home)
+            steps.append(Step(observer, image.place(home), what, callee=callee, source=source, changed=changed))
     return tuple(steps)
 
 

@@ -29,7 +29,7 @@ MACHINE_NAMES = {3: "i386", 8: "MIPS", 21: "powerpc64", 22: "s390", 40: "arm", 6
 TYPE_RELOCATABLE, TYPE_EXECUTABLE, TYPE_SHARED = 1, 2, 3
 TYPE_NAMES = {1: "relocatable", 2: "linked executable", 3: "shared object", 4: "core dump"}
 
-FLAG_WRITE, FLAG_ALLOC, FLAG_EXEC = 1, 2, 4
+FLAG_WRITE, FLAG_ALLOC, FLAG_EXEC, FLAG_COMPRESSED = 1, 2, 4, 0x800
 SECTION_UNDEFINED = 0
 SECTION_RESERVED = 0xFF00  # from here on an index is a word of its own: absolute, common, extended
 SYMBOL_NOTYPE, SYMBOL_OBJECT, SYMBOL_FUNC = 0, 1, 2
@@ -240,7 +240,9 @@ def _relocations(
     if len(table):
         if int(table["symbol"].max()) >= symbols:
             raise _cut(where, f"{section.name} names a symbol beyond the last, {symbols - 1}")
-        if not linked and int(table["offset"].max()) >= sections[section.info].size_bytes:
+        filled = sections[section.info]
+        # Of a compressed section the size of what it unpacks to counts, which is not in the table of sections.
+        if not linked and not filled.flags & FLAG_COMPRESSED and int(table["offset"].max()) >= filled.size_bytes:
             raise _cut(where, f"{section.name} relocates a place beyond the end of {sections[section.info].name}")
     return table
 

@@ -136,6 +136,7 @@ def _path(path: Path) -> Iterator[Line]:
         marks = " ".join("●" if lane == step.observer else "│" for lane in lanes)
         last = number == len(path)
         place = safe(step.place) + (f" → {safe(step.callee)}" if step.callee else "")
+        place += f"  {safe(step.source)}" if step.source else ""
         yield line(
             f"      {number:4}  ",
             (marks, "lane"),
