@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nostale.watch import read_trace
+from nostale.watch import analyse, read_trace
 
 DEMO = Path(__file__).parents[2] / "src/nostale/systems/isolation/demo/recording.dat"
 LINE = re.compile(
@@ -50,6 +50,18 @@ def test_trace_cmd_reads_what_we_write():
 @pytest.mark.parametrize("name", ["membarrier_sync_core", "signal"])
 def test_events_are_those_of_trace_cmd(shared, name):
     same_events(shared / f"data/watch/{name}.dat")
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("how", [("--file-version", "6"), ("--compression", "none"), ("--compression", "zstd")])
+def test_every_form_of_trace_dat_is_read(shared, tmp_path, how):
+    if shutil.which("trace-cmd") is None:
+        pytest.skip("trace-cmd is not installed")
+    path = shared / "data/watch/timer.dat"
+    command = ["trace-cmd", "convert", "-i", str(path), "-o", str(tmp_path / "x.dat"), *how]
+    subprocess.run(command, capture_output=True, check=True)
+    trace, _ = same_events(tmp_path / "x.dat")
+    assert analyse(trace, [1]).breaks == analyse(read_trace(path), [1]).breaks
 
 
 @pytest.mark.shared

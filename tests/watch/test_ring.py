@@ -1,14 +1,15 @@
-"""The two scanners of ring-buffer pages say the same, and damaged pages are told."""
+"""The three scanners of ring-buffer pages say the same, and damaged pages are told."""
 
 from struct import pack
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nostale.contract import BadInput
 from nostale.watch.ring import Geometry, read_pages, scan, scan_slowly
+from nostale.watch.scanner import ENTER, EXIT, FAULT, KEEP, library, merge
 from nostale.watch.script import HEADER_PAGE, PAGE_BYTES, parse
 
 GEOMETRY = Geometry.of(HEADER_PAGE, PAGE_BYTES, "test")
@@ -22,13 +23,39 @@ def page(stamp, data, flags=0):
     return (pack("<QQ", stamp, len(data) | flags) + data).ljust(PAGE_BYTES, b"\0")
 
 
-def both(raw):
+def all_three(raw):
     raw = np.frombuffer(raw, np.uint8)
     pages = read_pages(raw, GEOMETRY, "test")
     fast, slow = (one(raw, pages, GEOMETRY, "test") for one in (scan, scan_slowly))
     for column in ("page", "ts", "offset", "size"):
         assert getattr(fast, column).tolist() == getattr(slow, column).tolist()
+    # The compiled one also looks into events: those too short for a type and a thread id it refuses.
+    if fast.size.size and int(fast.size.min()) < 8:
+        with pytest.raises(BadInput, match="too short for its header"):
+            compiled({0: raw.tobytes()})
+    elif fast.ts.size and not 0 <= int(fast.ts.min()) <= int(fast.ts.max()) < 1 << 62:
+        with pytest.raises(BadInput, match="centuries away"):
+            compiled({0: raw.tobytes()})
+    else:
+        found = compiled({0: raw.tobytes()})
+        assert sorted(found.ts.tolist()) == sorted(fast.ts.tolist())
+        assert int(found.counts.sum()) == len(fast.ts)
+        if not found.backwards:
+            assert found.size.tolist() == fast.size.tolist()
+            at = zip(fast.offset.tolist(), found.offset.tolist(), found.size.tolist())
+            assert all(raw[a : a + n].tobytes() == found.heap[b : b + n].tobytes() for a, b, n in at)
     return fast
+
+
+def compiled(streams, fates=None):
+    lib = library(worth_compiling=True)
+    if lib is None:
+        pytest.skip("no C compiler")
+    every = np.full(1 << 16, KEEP, np.uint8)
+    for number, fate in (fates or {}).items():
+        every[number] = fate
+    whole = np.full(1 << 16, (1 << 31) - 1, np.int32)
+    return merge(lib, {cpu: [raw] for cpu, raw in streams.items()}, GEOMETRY, (0, 4), every, whole, "test")
 
 
 DELTA = st.integers(0, (1 << 27) - 1)
@@ -46,29 +73,30 @@ RECORDS = st.one_of(
 PAGES = st.lists(st.tuples(st.integers(0, 1 << 60), st.lists(RECORDS, max_size=12)), min_size=1, max_size=4)
 
 
+@settings(deadline=None)  # the first may compile
 @given(PAGES)
-def test_both_scanners_find_the_same_events(pages):
-    both(b"".join(page(stamp, b"".join(records)) for stamp, records in pages))
+def test_all_scanners_find_the_same_events(pages):
+    all_three(b"".join(page(stamp, b"".join(records)) for stamp, records in pages))
 
 
 def test_a_time_extension_reaches_past_27_bits():
-    found = both(page(5, record(30, 3, pack("<I", 2)) + record(2, 4, bytes(8))))
+    found = all_three(page(5, record(30, 3, pack("<I", 2)) + record(2, 4, bytes(8))))
     assert found.ts.tolist() == [5 + 3 + (2 << 27) + 4]
 
 
 def test_an_absolute_stamp_keeps_the_top_bits_and_never_goes_back():
     top = 1 << 59
-    found = both(page(top + 100, record(31, 7, pack("<I", 0)) + record(2, 0, bytes(8))))
+    found = all_three(page(top + 100, record(31, 7, pack("<I", 0)) + record(2, 0, bytes(8))))
     assert found.ts.tolist() == [2 * top + 7]
 
 
 def test_padding_without_a_delta_ends_the_page():
-    found = both(page(5, record(2, 1, bytes(8)) + record(29, 0) + b"\xff" * 40))
+    found = all_three(page(5, record(2, 1, bytes(8)) + record(29, 0) + b"\xff" * 40))
     assert found.ts.tolist() == [6]
 
 
 def test_a_long_event_has_its_length_in_a_second_word():
-    found = both(page(0, record(0, 1, pack("<I", 204) + bytes(200)) + record(1, 1, bytes(4))))
+    found = all_three(page(0, record(0, 1, pack("<I", 204) + bytes(200)) + record(1, 1, bytes(4))))
     assert found.size.tolist() == [200, 4]
 
 
@@ -80,11 +108,15 @@ def test_an_event_past_the_end_of_its_page_is_bad_input(data):
     for one in (scan, scan_slowly):
         with pytest.raises(BadInput, match="runs past the page's end"):
             one(raw, read_pages(raw, GEOMETRY, "test"), GEOMETRY, "test")
+    with pytest.raises(BadInput, match="runs past the page's end"):
+        compiled({0: raw.tobytes()})
 
 
 def test_a_page_that_claims_more_than_it_holds_is_bad_input():
     with pytest.raises(BadInput, match="claims"):
         read_pages(np.frombuffer(pack("<QQ", 0, 4084).ljust(PAGE_BYTES, b"\0"), np.uint8), GEOMETRY, "test")
+    with pytest.raises(BadInput, match="claims 4084 of 4080"):
+        compiled({0: pack("<QQ", 0, 4084).ljust(PAGE_BYTES, b"\0")})
 
 
 def test_lost_events_are_counted_between_their_neighbours():
@@ -97,3 +129,59 @@ def test_lost_events_are_counted_between_their_neighbours():
 def test_cpus_are_merged_in_time_order():
     trace = parse("1 30 1 sys_exit\n0 10 1 sys_exit\n0 40 1 sys_exit\n1 50 1 sys_exit")
     assert (trace.ts.tolist(), trace.cpu.tolist()) == ([10, 30, 40, 50], [0, 1, 0, 1])
+
+
+EVENTS = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5), st.integers(0, 3)), max_size=30)
+
+
+@settings(deadline=None)
+@given(st.lists(EVENTS, min_size=1, max_size=4), st.integers(1, 40))
+def test_the_compiled_merge_is_a_stable_sort(cpus, per_page):
+    """Events of a few types and threads, many at the same time, cut into pages that are fed one by one."""
+    streams, rows = {}, []
+    for cpu, events in enumerate(cpus):
+        pages, ts = [], 100
+        for first in range(0, len(events), per_page):
+            data, start = b"", ts
+            for type_, pid, delta in events[first : first + per_page]:
+                ts += delta
+                data += record(2, delta, pack("<HHi", type_, 0, pid))
+                rows.append((ts, cpu, pid, type_))
+            pages.append(page(start, data))
+        streams[cpu] = b"".join(pages)
+    found = compiled(streams)
+    told = list(zip(found.ts.tolist(), found.cpu.tolist(), found.pid.tolist(), found.type.tolist()))
+    assert told == sorted(rows, key=lambda row: row[:2])
+
+
+def calls(*events):
+    """One page of one CPU from (type, thread): types 1 to 3 enter a call, leave it, fault."""
+    data = b"".join(record(2, 1, pack("<HHi", type_, 0, pid)) for type_, pid in events)
+    return compiled({0: page(0, data)}, {1: ENTER, 2: EXIT, 3: FAULT})
+
+
+def test_calls_in_which_nothing_happened_are_counted_if_another_or_a_fault_follows():
+    found = calls((1, 7), (2, 7), (1, 7), (2, 7), (3, 7), (1, 7), (2, 7), (9, 7))
+    assert (found.type.tolist(), found.folded) == ([3, 1, 2, 9], {(0, 7): 2})
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [(1, 7), (9, 7), (2, 7), (3, 7)],  # something happened in it
+        [(1, 7), (2, 8), (3, 7)],  # another's end
+        [(1, 7), (2, 7), (9, 7)],  # what follows may be a switch
+        [(1, 7), (1, 7), (2, 7), (3, 7)],  # one before it has not ended
+    ],
+)
+def test_other_calls_are_kept(events):
+    found = calls(*events)
+    assert (found.type.tolist(), found.folded) == ([type_ for type_, _ in events], {})
+
+
+def test_a_call_across_lost_events_is_kept():
+    enter, leave, fault = (record(2, 1, pack("<HHi", type_, 0, 7)) for type_ in (1, 2, 3))
+    raw = page(0, enter) + page(9, leave + fault, flags=1 << 31)
+    found = compiled({0: raw}, {1: ENTER, 2: EXIT, 3: FAULT})
+    assert (found.type.tolist(), found.folded) == ([1, 2, 3], {})
+    assert [(one.after_ns, one.before_ns) for one in found.lost] == [(1, 10)]

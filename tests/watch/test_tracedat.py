@@ -1,5 +1,7 @@
 """trace.dat: what is written is read back, and a damaged file is told as such, whatever the damage."""
 
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nostale.contract import BadInput
-from nostale.watch import analyse, read_trace, save
+from nostale.watch import analyse, needed, read_trace, save
+from nostale.watch.build import build
 from nostale.watch.script import parse
+from nostale.watch.tracedat import open_dat
 
 DEMO = Path(__file__).parents[2] / "src/nostale/systems/isolation/demo/recording.dat"
 SMALL = """
@@ -49,7 +53,7 @@ def test_a_cut_file_is_told_with_cause_and_remedy(tmp_path):
     [
         (b"", "is not a trace.dat file"),
         (b"\x7fELF" + bytes(100), "is not a trace.dat file"),
-        (b"\x17\x08\x44tracing6\0" + bytes(100), "version 6, not 7.*trace-cmd convert"),
+        (b"\x17\x08\x44tracing5\0" + bytes(100), "version 5, neither 6 nor 7.*trace-cmd convert"),
         (b"\x17\x08\x44tracing7\0\x01\x08" + bytes(100), "big-endian or 32-bit"),
     ],
 )
@@ -71,6 +75,44 @@ def test_a_file_that_declares_a_huge_size_is_refused_before_it_is_believed(tmp_p
     (tmp_path / "x.dat").write_bytes(data)
     with pytest.raises(BadInput, match="times its own size"):
         read_trace(tmp_path / "x.dat")
+
+
+def test_zlib_says_the_same(tmp_path, monkeypatch):
+    """The trace-cmd of today's Debian has zstd only: what it would write with zlib is made of what we write."""
+    trace = parse(SMALL)
+    monkeypatch.setattr("nostale.outside.zstd.compress", zlib.compress)
+    save(trace, tmp_path / "x.dat")
+    data = (tmp_path / "x.dat").read_bytes()
+    (tmp_path / "x.dat").write_bytes(data.replace(b"zstd\x001.5\0", b"zlib\x001.2\0", 1))
+    assert analyse(read_trace(tmp_path / "x.dat")).breaks == analyse(trace).breaks
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_events_that_nobody_needs_change_nothing(own):
+    """Read with only what is needed, and calls folded: the answer is that of the whole table."""
+    whole = analyse(read_trace(DEMO), own=own)
+    small = read_trace(DEMO, needed(), fold_calls=not own)
+    assert len(small) < len(read_trace(DEMO))
+    least = analyse(small, own=own)
+    assert (least.breaks, least.coverage) == (whole.breaks, whole.coverage)
+
+
+def test_events_that_were_left_out_are_not_taken_for_none():
+    with pytest.raises(ValueError, match="sys_enter events were not kept"):
+        read_trace(DEMO, ["sys_exit"]).rows("sys_enter")
+
+
+def test_without_a_compiler_the_table_is_the_same(monkeypatch):
+    compiled = read_trace(DEMO)
+    monkeypatch.setattr("nostale.watch.build.library", lambda **_: None)
+    plain = read_trace(DEMO)
+    for column in ("ts", "cpu", "pid", "type", "size"):
+        assert getattr(plain, column).tolist() == getattr(compiled, column).tolist()
+    for name in ("sched_switch", "csd_queue_cpu"):
+        rows = plain.rows(name)
+        for one in ("next_pid",) if name == "sched_switch" else ("func", "csd"):
+            assert plain.field(rows, name, one).tolist() == compiled.field(rows, name, one).tolist()
+    assert (plain.lost, plain.table.total) == (compiled.lost, compiled.table.total)
 
 
 def answers_or_says_why(data, path):
@@ -104,16 +146,13 @@ def test_a_file_with_flipped_bits_never_surprises(tmp_path, data):
 @given(st.data())
 def test_flipped_bits_inside_the_pages_never_surprise(data):
     """Past the compression, whose check would catch most flips: the event bytes themselves."""
-    from dataclasses import replace
-
-    from nostale.watch.trace import build
-
-    trace = read_trace(DEMO)
-    raw = bytearray(trace.raw.tobytes())
+    with open_dat(DEMO) as one:
+        streams = {cpu: bytearray(b"".join(pages)) for cpu, pages in one.streams.items()}
+    raw = data.draw(st.sampled_from(list(streams.values())))
     for _ in range(data.draw(st.integers(1, 6))):
         raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    streams = {cpu: [bytes(raw[low:high])] for cpu, (low, high) in trace.extents.items()}
+    pages = {cpu: [bytes(raw)] for cpu, raw in streams.items()}
     try:
-        analyse(build(replace(trace.origin, name="flipped"), trace.formats, streams, trace.page_bytes))
+        analyse(build(replace(one.origin, name="flipped"), one.formats, pages, one.page_bytes))
     except BadInput as problem:
         assert "flipped" in str(problem)

@@ -49,10 +49,12 @@ def watch_recording(
     path: Path, cpus: tuple[int, ...] | None = None, *, pid: int | None = None, own: bool = True
 ) -> Answer:
     """Analyse a recording."""
-    from nostale.watch import analyse, read_trace
+    from nostale.watch import analyse, needed, read_trace
 
+    monitors = _monitors()
     with progress(f"watch {path}") as tell:
-        return analyse(read_trace(path), cpus, _monitors(), pid=pid, own=own, progress=tell)
+        trace = read_trace(path, needed(monitors), fold_calls=not own)
+        return analyse(trace, cpus, monitors, pid=pid, own=own, progress=tell)
 
 
 def watch_live(

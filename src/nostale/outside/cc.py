@@ -59,9 +59,19 @@ def build(
     Raises:
         NotHere: the compiler refuses; its first error is told.
     """
-    texts = [text for path in (*sources, *depends) for text in (path.name, path.read_text())]
-    key = key_of("cc", compiler.path, compiler.version, *flags, *texts)
+    key = _key(compiler, sources, flags, depends)
     return (cache or Cache()).entry(key, lambda path: _compile(compiler, sources, flags, path))
+
+
+def kept(compiler: Compiler, sources: Sequence[Path], flags: Sequence[str]) -> Path | None:
+    """Return what `build` made of the same before, None where it did not or that is gone."""
+    path = Cache().directory / _key(compiler, sources, flags, ())
+    return path if path.exists() else None
+
+
+def _key(compiler: Compiler, sources: Sequence[Path], flags: Sequence[str], depends: Sequence[Path]) -> str:
+    texts = [text for path in (*sources, *depends) for text in (path.name, path.read_text())]
+    return key_of("cc", compiler.path, compiler.version, *flags, *texts)
 
 
 def build_text(compiler: Compiler, text: str, flags: Sequence[str], cache: Cache | None = None) -> Path:

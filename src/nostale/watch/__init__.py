@@ -3,9 +3,11 @@
 from nostale.watch.analyse import analyse
 from nostale.watch.live import watch_live
 from nostale.watch.monitors import Occurrence, Sight, TraceMonitor, run_monitor
+from nostale.watch.needs import needed
+from nostale.watch.read import read_trace
+from nostale.watch.ring import Lost
 from nostale.watch.save import save
-from nostale.watch.trace import Lost, Trace
-from nostale.watch.tracedat import read_trace
+from nostale.watch.trace import Trace
 
 __all__ = [
     "Lost",
@@ -14,6 +16,7 @@ __all__ = [
     "Trace",
     "TraceMonitor",
     "analyse",
+    "needed",
     "read_trace",
     "run_monitor",
     "save",

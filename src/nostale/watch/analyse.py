@@ -47,7 +47,11 @@ def analyse(
     tell = progress or _silent
     joins = Joins(trace)
     breaks: list[Interruption] = []
-    own_entries = 0
+    own_entries = sum(
+        count
+        for (cpu, thread), count in trace.table.folded.items()
+        if cpu in watched and pid in (None, thread) and not joins.is_kernel_thread(thread)
+    )
     with _without_gc():
         entered = joins.entered()
         found: list[Span] = []
@@ -120,11 +124,11 @@ def _coverage(
         "clock": trace.origin.clock,
         "cpus_recorded": [str(cpu) for cpu in trace.cpus],
         "cpus_watched": [str(cpu) for cpu in watched],
-        "events": len(trace),
+        "events": trace.table.total,
         "events_lost": _lost(trace),
         "events_missing": list(missing(trace)),
         "gaps": len(trace.lost),
-        "span_ns": int(trace.ts[-1] - trace.ts[0]) if len(trace) else 0,
+        "span_ns": trace.table.last_ns - trace.table.first_ns,
     }
 
 

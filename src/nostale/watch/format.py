@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nostale.contract import BadInput
 
@@ -58,6 +58,16 @@ class EventFormat:
     id: int
     fields: dict[str, Field] = field(repr=False)
     text: str = field(repr=False)
+
+    def field_of(self, name: str) -> Field | None:
+        """Return a field, or one element of an array such as `args[1]`; None where there is no such."""
+        array, bracket, index = name.partition("[")
+        known = self.fields.get(array)
+        if known is None or not bracket:
+            return known
+        size = 8 if "long" in known.type else 4
+        at = int(index.rstrip("]")) * size
+        return replace(known, name=name, offset=known.offset + at, size=size) if at + size <= known.size else None
 
 
 @dataclass(frozen=True, slots=True)

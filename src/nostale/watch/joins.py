@@ -307,7 +307,7 @@ class Joins:
         known = self._threads.get(events)
         if known is None:
             rows = self.trace.rows(*events)
-            keys = _key(self.trace.pid[rows], rows)
+            keys = _key(self.trace.pid[rows].astype(np.int64), rows)
             order = np.argsort(keys)
             known = self._threads[events] = keys[order], rows[order]
         return known

@@ -19,10 +19,11 @@ from typing import Final
 
 from nostale.contract import BadInput
 from nostale.outside.tracefs import Instance, instance
+from nostale.watch.build import build
 from nostale.watch.format import EventFormat, Formats, parse_format
 from nostale.watch.needs import EXTRAS, NEEDS, STACKS
 from nostale.watch.symbols import Symbols
-from nostale.watch.trace import Origin, Trace, build
+from nostale.watch.trace import Origin, Trace
 
 _OWN: Final = ("sys_enter", "sys_exit", "page_fault_user")
 _ROUND_S: Final = 0.2

@@ -48,10 +48,12 @@ class TraceMonitor:
     Args:
         binding: for engine `watch`.
         look: from a trace to what was seen of the contract's events.
+        events: the trace events that `look` asks for, beyond those that causes need.
     """
 
     binding: Binding
     look: Callable[[Trace], Sight]
+    events: tuple[str, ...] = ()
 
 
 def run_monitor(monitor: TraceMonitor, trace: Trace) -> tuple[Result, ...]:

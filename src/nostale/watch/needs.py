@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
+from nostale.watch.monitors import TraceMonitor
+from nostale.watch.spans import ENTRIES, EXITS, OTHERS
 from nostale.watch.trace import Trace
 
 # Event to what its absence hides. A trace.dat describes only events that were recorded.
@@ -42,9 +45,6 @@ NEEDS: Final[dict[str, tuple[str, str]]] = {
 }
 # Of use where the kernel has them; nothing is told worse without.
 EXTRAS: Final = {
-    "tlb_flush": "tlb",
-    "signal_generate": "signal",
-    "signal_deliver": "signal",
     "nmi_handler": "nmi",
     "sched_migrate_task": "sched",
     "workqueue_execute_end": "workqueue",
@@ -54,6 +54,15 @@ EXTRAS: Final = {
 }
 # A stack is taken with each of these, on the sender's side.
 STACKS: Final = ("csd_queue_cpu", "ipi_send_cpu", "ipi_send_cpumask", "sched_waking", "workqueue_queue_work")
+
+# Of the events that there are most of, the last field that is read.
+TRIMMED: Final = {"sys_enter": "args[1]", "sys_exit": "common_pid"}
+
+
+def needed(monitors: Iterable[TraceMonitor] = ()) -> frozenset[str]:
+    """Return the events that `analyse` looks at: the rest need not be kept when a trace is read."""
+    asked = (event for one in monitors for event in one.events)
+    return frozenset({*NEEDS, *EXTRAS, *ENTRIES, *EXITS, *OTHERS, "kernel_stack", *asked})
 
 
 def missing(trace: Trace) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Ring-buffer pages: from the bytes that the kernel wrote to where each event lies and when it happened.
 
-Two scanners of one contract: `scan_slowly` walks one event at a time and is the oracle; `scan` walks all pages in
-step, the n-th event of every page at once, and is the one in use. A third behind a compiler would replace `scan` alone.
+Three scanners of one contract: `scan_slowly` walks one event at a time and is the oracle; `scan` walks all pages in
+step, the n-th event of every page at once, and serves small traces and machines without a compiler; scan.c, which
+scanner.py calls, serves the rest.
 
 Source:
     kernel/trace/ring_buffer.c and include/linux/ring_buffer.h (enum ring_buffer_type), v6.12; the page's own layout is
@@ -28,6 +29,23 @@ _COMMIT: Final = (1 << 20) - 1
 _STAMP_TOP: Final = 0x1F << 59  # an absolute stamp holds 59 bits; the top ones are those of the stamp before
 
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Events that the ring buffer dropped on one CPU.
+
+    Args:
+        cpu: where.
+        after_ns: time of the last event before.
+        before_ns: time of the first event after.
+        count: how many, None where the kernel did not say.
+    """
+
+    cpu: int
+    after_ns: int
+    before_ns: int
+    count: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +119,7 @@ def read_pages(raw: NDArray[np.uint8], geometry: Geometry, where: str) -> Pages:
     room = geometry.page_bytes - geometry.data_offset
     if np.any(used > room) or np.any(used % 4):
         bad = int(np.flatnonzero((used > room) | (used % 4 != 0))[0])
-        raise BadInput(where, f"page {bad} claims {int(used[bad])} of {room} bytes", cause="a damaged file")
+        raise claims(where, bad, int(used[bad]), room)
     missed = np.where(commit & _MISSED, np.int64(-1), np.int64(0))
     for page in np.flatnonzero((commit & _MISSED != 0) & (commit & _STORED != 0)):
         at = int(page) * geometry.page_bytes + geometry.data_offset + int(used[page])
@@ -132,13 +150,13 @@ def scan(raw: NDArray[np.uint8], pages: Pages, geometry: Geometry, where: str) -
         head = words[at]
         kind = (head & 31).astype(np.int64)
         delta = (head >> 5).astype(np.int64)
-        # Only some kinds have a second word; one that lies past the page's end is caught below by its length.
-        extra = words[np.minimum(at + 1, words.size - 1)].astype(np.int64)
+        # Only some kinds have a second word; one that would lie past the page's end is caught below by its length.
+        extra = np.where(at + 1 < end, words[np.minimum(at + 1, words.size - 1)], 0).astype(np.int64)
         ts = _stamped(ts, kind, delta, extra)
         length = _length(kind, delta, extra, end - at)
         past = (length > end - at) | (length < 1)
         if past.any():
-            raise _overrun(where, int(page[past][0]), int(at[past][0]) * 4 % geometry.page_bytes)
+            raise overrun(where, int(page[past][0]), int(at[past][0]) * 4 % geometry.page_bytes)
         data = kind < PADDING
         if data.any():
             start = at[data] + np.where(kind[data] == 0, 2, 1)
@@ -196,7 +214,7 @@ def scan_slowly(raw: NDArray[np.uint8], pages: Pages, geometry: Geometry, where:
         while at < end:
             head = int.from_bytes(data[at : at + 4], "little")
             kind, delta = head & 31, head >> 5
-            extra = int.from_bytes(data[at + 4 : at + 8], "little")
+            extra = int.from_bytes(data[at + 4 : at + 8], "little") if at + 4 < end else 0
             if kind == 0:
                 length, event = (4 + (extra + 3) // 4 * 4 if extra >= 4 else -1), (at + 8, extra - 4)
             elif kind < PADDING:
@@ -211,7 +229,7 @@ def scan_slowly(raw: NDArray[np.uint8], pages: Pages, geometry: Geometry, where:
             else:
                 ts += delta | (extra << 27 if kind == TIME_EXTEND else 0)
             if length < 4 or at + length > end:
-                raise _overrun(where, page, at % geometry.page_bytes)
+                raise overrun(where, page, at % geometry.page_bytes)
             if kind < PADDING:
                 rows.append((page, ts, *event))
             at += length
@@ -219,5 +237,21 @@ def scan_slowly(raw: NDArray[np.uint8], pages: Pages, geometry: Geometry, where:
     return Scanned(table[:, 0], table[:, 1], table[:, 2], table[:, 3])
 
 
-def _overrun(where: str, page: int, byte: int) -> BadInput:
+def claims(where: str, page: int, used: int, room: int) -> BadInput:
+    """Return what is said of a page that claims more than it can hold."""
+    return BadInput(where, f"page {page} claims {used} of {room} bytes", cause="a damaged file")
+
+
+def overrun(where: str, page: int, byte: int) -> BadInput:
+    """Return what is said of an event that does not end within its page."""
     return BadInput(where, f"an event at byte {byte} of page {page} runs past the page's end", cause="a damaged file")
+
+
+def too_short(where: str, size: int) -> BadInput:
+    """Return what is said of an event that has no room for its type and thread id."""
+    return BadInput(where, f"an event of {size} bytes, too short for its header", cause="a damaged file")
+
+
+def too_late(where: str) -> BadInput:
+    """Return what is said of a time past 2^62 ns, which are 146 years: sums of such would overflow."""
+    return BadInput(where, "a time stamp lies centuries away", cause="a damaged file")

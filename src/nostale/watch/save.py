@@ -21,7 +21,7 @@ _CHUNK_PAGES: Final = 10  # as trace-cmd
 
 
 def save(trace: Trace, path: Path) -> None:
-    """Write `trace` to `path`.
+    """Write `trace`, whose pages are still there, to `path`.
 
     Raises:
         BadInput: it cannot be written there.
@@ -136,11 +136,8 @@ def _buffer(trace: Trace, page_bytes: int, out: bytearray) -> bytes:
     out += bytes(v7.SECTION.size)
     for cpu in trace.cpus:
         out += bytes(-len(out) % page_bytes)
-        low, high = trace.extents[cpu]
-        chunks = [
-            trace.raw[at : min(at + _CHUNK_PAGES * page_bytes, high)].tobytes()
-            for at in range(low, high, _CHUNK_PAGES * page_bytes)
-        ]
+        pages = b"".join(trace.pages[cpu])
+        chunks = [pages[at : at + _CHUNK_PAGES * page_bytes] for at in range(0, len(pages), _CHUNK_PAGES * page_bytes)]
         packed = b"".join(_packed(chunk) for chunk in chunks)
         entries.append(pack("<IQQ", cpu, len(out), len(packed)))
         out += pack("<I", len(chunks)) + packed

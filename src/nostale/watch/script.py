@@ -16,10 +16,11 @@ from struct import pack
 from typing import Final
 
 from nostale.contract import BadInput
+from nostale.watch.build import build
 from nostale.watch.format import EventFormat, Formats, parse_format
 from nostale.watch.ring import TIME_EXTEND
 from nostale.watch.symbols import Symbols
-from nostale.watch.trace import Origin, Trace, build
+from nostale.watch.trace import Origin, Trace
 
 PAGE_BYTES: Final = 4096
 HEADER_PAGE: Final = (

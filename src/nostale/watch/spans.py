@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nostale.contract import Kind
 from nostale.watch.trace import Trace
@@ -134,7 +135,7 @@ def _bare_calls(trace: Trace) -> frozenset[int]:
     return frozenset(rows[trace.field(rows, "csd_function_entry", "csd") != 0].tolist()) if rows.size else frozenset()
 
 
-def _columns(trace: Trace) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], ...]:
+def _columns(trace: Trace) -> tuple[NDArray[np.integer], ...]:
     return trace.ts, trace.type, trace.pid
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,27 +10,10 @@ from numpy.typing import NDArray
 
 from nostale.contract import BadInput
 from nostale.watch.format import Field, Formats
-from nostale.watch.ring import Geometry, Ints, read_pages, scan
+from nostale.watch.ring import Ints, Lost
 from nostale.watch.symbols import Symbols
 
 Column = NDArray[np.int64]  # or uint64, as the field is signed or not
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Events that the ring buffer dropped on one CPU.
-
-    Args:
-        cpu: where.
-        after_ns: time of the last event before.
-        before_ns: time of the first event after.
-        count: how many, None where the kernel did not say.
-    """
-
-    cpu: int
-    after_ns: int
-    before_ns: int
-    count: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,35 +46,88 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """The events themselves, in time order; within one time in CPU order.
+
+    Args:
+        ts, offset: `(n,) int64`, time in ns, and where an event's bytes begin in `heap`.
+        cpu, type: `(n,) uint16`.
+        pid, size: `(n,) int32`, the thread, and how many bytes the event has.
+        heap: `(bytes,) uint8`.
+        lost: what the ring buffer dropped, and between which events.
+        total: how many events there were, those not kept included.
+        first_ns, last_ns: of all of them; 0 where there were none.
+        folded: system calls that were counted instead of kept, by CPU and thread.
+    """
+
+    ts: Ints
+    cpu: NDArray[np.uint16]
+    pid: NDArray[np.int32]
+    type: NDArray[np.uint16]
+    offset: Ints
+    size: NDArray[np.int32]
+    heap: NDArray[np.uint8]
+    lost: tuple[Lost, ...] = ()
+    total: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    folded: Mapping[tuple[int, int], int] = field(default_factory=dict)
+
+    def sorted(self) -> Table:
+        """Return the same in time order; what has the same time stays as it is."""
+        order = np.argsort(self.ts, kind="stable")
+        return replace(
+            self,
+            ts=self.ts[order],
+            cpu=self.cpu[order],
+            pid=self.pid[order],
+            type=self.type[order],
+            offset=self.offset[order],
+            size=self.size[order],
+        )
+
+
+@dataclass(slots=True, eq=False)
 class Trace:
-    """Every event of a trace.
+    """Every event of a trace that is wanted.
 
     Args:
         origin: where it comes from.
         formats: the kinds of events.
         cpus: those recorded, sorted.
-        raw: all pages of all CPUs, `(bytes,) uint8`.
-        page_bytes: size of a page.
-        extents: for each CPU, its first and past-the-end byte in `raw`.
-        ts, cpu, pid, type, offset, size: `(n_events,) int64` columns, in time order; within one time in CPU order.
-        lost: what the ring buffer dropped, and between which events.
+        table: the events.
+        page_bytes: size of a ring-buffer page.
+        pages: for each CPU all its pages, where they are still there; to save the trace.
+        wanted: the events that were kept; None where all were.
+        trimmed: of some events, how many bytes were kept.
     """
 
     origin: Origin
     formats: Formats
     cpus: tuple[int, ...]
-    raw: NDArray[np.uint8]
-    page_bytes: int
-    extents: Mapping[int, tuple[int, int]]
-    ts: Ints
-    cpu: Ints
-    pid: Ints
-    type: Ints
-    offset: Ints
-    size: Ints
-    lost: tuple[Lost, ...]
-    _order: Ints = field(repr=False)
-    _sorted: Ints = field(repr=False)
+    table: Table
+    page_bytes: int = 0
+    pages: Mapping[int, Sequence[bytes]] = field(default_factory=dict)
+    wanted: frozenset[str] | None = None
+    trimmed: Mapping[str, int] = field(default_factory=dict)
+    ts: Ints = field(init=False)
+    cpu: NDArray[np.uint16] = field(init=False)
+    pid: NDArray[np.int32] = field(init=False)
+    type: NDArray[np.uint16] = field(init=False)
+    offset: Ints = field(init=False)
+    size: NDArray[np.int32] = field(init=False)
+    raw: NDArray[np.uint8] = field(init=False)
+    lost: tuple[Lost, ...] = field(init=False)
+    _order: NDArray[np.int32 | np.int64] = field(init=False, repr=False)
+    _starts: Ints = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        table = self.table
+        self.ts, self.cpu, self.pid, self.type = table.ts, table.cpu, table.pid, table.type
+        self.offset, self.size, self.raw, self.lost = table.offset, table.size, table.heap, table.lost
+        order = np.argsort(self.type, kind="stable")  # 16 bits: sorted by radix
+        self._order = order.astype(np.int32) if len(order) < 1 << 31 else order
+        self._starts = np.concatenate([[0], np.cumsum(np.bincount(self.type, minlength=1 << 16))])
 
     def __len__(self) -> int:
         return len(self.ts)
@@ -101,13 +137,19 @@ class Trace:
         return event in self.formats.by_name
 
     def rows(self, *events: str) -> Ints:
-        """Return the rows of these kinds of events in time order; a kind without a description has none."""
+        """Return the rows of these kinds of events in time order; a kind without a description has none.
+
+        Raises:
+            ValueError: a kind that was left out when the trace was read: no rows would be a false answer.
+        """
         parts = []
         for event in events:
             known = self.formats.by_name.get(event)
             if known is not None:
-                low, high = np.searchsorted(self._sorted, [known.id, known.id + 1])
-                parts.append(self._order[low:high])
+                if self.wanted is not None and event not in self.wanted:
+                    raise ValueError(f"{event} events were not kept: see needs.py")
+                low, high = self._starts[known.id : known.id + 2] if known.id < len(self._starts) - 1 else (0, 0)
+                parts.append(self._order[low:high].astype(np.int64))
         if len(parts) == 1:
             return parts[0]
         return np.sort(np.concatenate(parts), kind="stable") if parts else np.zeros(0, np.int64)
@@ -166,21 +208,13 @@ class Trace:
         )
 
     def _field(self, event: str, name: str) -> Field:
-        known = self.formats.by_name.get(event)
-        array, bracket, index = name.partition("[")
-        if known is not None and bracket and array in known.fields:
-            return self._element(known.fields[array], name, int(index.rstrip("]")))
-        if known is None or name not in known.fields:
+        form = self.formats.by_name.get(event)
+        known = form.field_of(name) if form is not None else None
+        if known is None:
             raise BadInput(self.origin.name, f"{event} has no field {name!r} here", cause="a newer or older kernel")
-        return known.fields[name]
-
-    def _element(self, array: Field, name: str, index: int) -> Field:
-        size = 8 if "long" in array.type else 4
-        if (index + 1) * size > array.size:
-            raise BadInput(
-                self.origin.name, f"{name} lies past the end of {array.name}", cause="a newer or older kernel"
-            )
-        return replace(array, name=name, offset=array.offset + index * size, size=size)
+        if event in self.trimmed and known.offset + known.size > self.trimmed[event]:
+            raise ValueError(f"{event}.{name} was not kept: see needs.py")
+        return known
 
 
 # The tracer's own frames, which stand innermost in a stack that a trigger took.
@@ -201,81 +235,3 @@ def gather(raw: NDArray[np.uint8], at: Ints, size: int, *, signed: bool) -> Colu
         view = np.frombuffer(raw.data, f"<{'i' if signed else 'u'}{size}", whole, class_)
         out[chosen] = view[(at[chosen] - class_) // size]
     return out  # type: ignore[return-value]  # the unsigned ones, too, are called a Column
-
-
-def build(origin: Origin, formats: Formats, streams: Mapping[int, Iterable[bytes]], page_bytes: int) -> Trace:
-    """Make the table from each CPU's pages.
-
-    Args:
-        streams: for each CPU, its pages in the order the kernel gave them out, in pieces of any size.
-
-    Cost: O(bytes + events log events).
-
-    Raises:
-        BadInput: pages that do not decode, or events without the common fields.
-    """
-    geometry = Geometry.of(origin.header_page, page_bytes, origin.name)
-    cpus = tuple(sorted(streams))
-    buffer, extents = bytearray(), {}
-    for cpu in cpus:
-        start = len(buffer)
-        for piece in streams[cpu]:
-            buffer += piece
-        extents[cpu] = (start, len(buffer))
-        if (len(buffer) - start) % page_bytes:
-            raise BadInput(origin.name, f"the data of CPU {cpu} are not whole pages", cause="a cut file")
-    raw = np.frombuffer(buffer, np.uint8)
-    pages = read_pages(raw, geometry, origin.name)
-    found = scan(raw, pages, geometry, origin.name)
-    # 2^62 ns are 146 years: a later time is damage, and sums of such would overflow.
-    if found.ts.size and not 0 <= int(found.ts.min()) <= int(found.ts.max()) < 1 << 62:
-        raise BadInput(origin.name, "a time stamp lies centuries away", cause="a damaged file")
-    page_cpu = np.repeat(np.array(cpus, np.int64), [(extents[cpu][1] - extents[cpu][0]) // page_bytes for cpu in cpus])
-    kind, pid = _common(raw, found.offset, found.size, formats, origin.name)
-    cpu_of = page_cpu[found.page]
-    order = np.argsort(found.ts, kind="stable")  # found in CPU order: that breaks ties
-    by_type = np.argsort(kind[order].astype(np.uint16), kind="stable")  # 16 bits: sorted by radix
-    return Trace(
-        origin,
-        formats,
-        cpus,
-        raw,
-        page_bytes,
-        extents,
-        found.ts[order],
-        cpu_of[order],
-        pid[order],
-        kind[order],
-        found.offset[order],
-        found.size[order],
-        _lost(pages.missed, pages.stamp, page_cpu, found.page, found.ts),
-        by_type,
-        kind[order][by_type],
-    )
-
-
-def _common(raw: NDArray[np.uint8], offset: Ints, size: Ints, formats: Formats, where: str) -> tuple[Ints, Ints]:
-    """Return type and thread id of every event; they lie where any description says they do, the same for all."""
-    any_format = next(iter(formats.by_id.values()), None)
-    kind = any_format.fields.get("common_type") if any_format else None
-    pid = any_format.fields.get("common_pid") if any_format else None
-    if kind is None or pid is None or kind.size != 2 or pid.size != 4:
-        raise BadInput(where, "no event description says where common_type and common_pid are", cause="a damaged file")
-    need = max(kind.offset + kind.size, pid.offset + pid.size)
-    if size.size and int(size.min()) < need:
-        raise BadInput(where, f"an event of {int(size.min())} bytes, too short for its header", cause="a damaged file")
-    types = gather(raw, offset + kind.offset, 2, signed=False).astype(np.int64)
-    return types, gather(raw, offset + pid.offset, 4, signed=True)
-
-
-def _lost(missed: Ints, stamp: Ints, page_cpu: Ints, page: Ints, ts: Ints) -> tuple[Lost, ...]:
-    """Return what was dropped: before a page that says so, after the last event of the CPU's pages before it."""
-    lost = []
-    for one in np.flatnonzero(missed):
-        cpu = int(page_cpu[one])
-        end = int(np.searchsorted(page, one))
-        first_of_cpu = int(np.searchsorted(page, np.searchsorted(page_cpu, cpu)))
-        before = int(ts[end]) if end < ts.size and page[end] == one else int(stamp[one])
-        after = int(ts[end - 1]) if end > first_of_cpu else -(1 << 62)
-        lost.append(Lost(cpu, after, before, int(missed[one]) if missed[one] > 0 else None))
-    return tuple(lost)

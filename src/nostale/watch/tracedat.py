@@ -1,24 +1,28 @@
-"""Reads trace.dat, version 7, little-endian and 64-bit: what trace-cmd 3 and `nostale watch live -o` write.
+"""Reads trace.dat, versions 6 and 7, little-endian and 64-bit: what trace-cmd and `nostale watch live -o` write.
 
 Source:
-    trace-cmd.dat.v7(5). Where it is silent or wrong, the files of trace-cmd 3.1.6: there are two BUFFER options, the
-    first (the top instance) empty; a BUFFER's own clock says `local` whatever was set, the option TRACECLOCK is right.
+    trace-cmd.dat.v6(5), trace-cmd.dat.v7(5). Where they are silent or wrong, the files of trace-cmd 3.1.6: in version 7
+    there are two BUFFER options, the first (the top instance) empty; a BUFFER's own clock says `local` whatever was
+    set, the option TRACECLOCK is right.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from struct import Struct
 from typing import Final
 
 from nostale.contract import BadInput
-from nostale.outside import zstd
+from nostale.outside import zlib, zstd
+from nostale.watch.build import build
 from nostale.watch.format import EventFormat, Formats, parse_format
+from nostale.watch.needs import TRIMMED
 from nostale.watch.symbols import Symbols
-from nostale.watch.trace import Origin, Trace, build
+from nostale.watch.trace import Origin, Trace
 
 MAGIC: Final = b"\x17\x08\x44tracing"
 SECTION: Final = Struct("<HHIQ")  # id, flags, string id, size
@@ -28,113 +32,121 @@ HEADERS, FTRACE_EVENTS, EVENT_FORMATS, KALLSYMS, PRINTK, CMDLINES = 16, 17, 18, 
 STRINGS = 15
 # Against a small file that declares a huge size: zstd does better than this only on bytes that carry nothing.
 _MOST_TIMES, _MOST_SPARE = 512, 1 << 26
+_MOST_CHUNK: Final = 1 << 26  # of one compressed piece; trace-cmd makes them of ten pages
+_PIECE: Final = 1 << 20  # of uncompressed pages taken at a time, about
+
+Buffer = tuple[str, int, list[tuple[int, int, int]]]  # name, bytes of a page, and for each CPU its number, place, size
+Grow = Callable[[bytes, int, str], bytes]
+_ALGORITHMS: Final[dict[str, Grow | None]] = {"zstd": zstd.decompress, "zlib": zlib.decompress, "none": None}
+
+
+@dataclass(slots=True)
+class File:
+    """A file of which pieces are read where they lie."""
+
+    handle: int
+    size: int
+    where: str
+
+    def read(self, at: int, count: int) -> bytes:
+        """Return `count` bytes at `at`.
+
+        Raises:
+            BadInput: they are not all there.
+        """
+        if count < 0 or at < 0 or at + count > self.size:
+            raise self.cut(at, count)
+        data = os.pread(self.handle, count, at)
+        if len(data) != count:
+            raise self.cut(at, count)
+        return data
+
+    def cut(self, at: int, count: int) -> BadInput:
+        return BadInput(
+            self.where,
+            f"cut short at byte {self.size}: {count} more are declared at byte {at}",
+            cause="an interrupted copy or recording",
+            remedy="record or copy it again",
+        )
 
 
 @dataclass(slots=True)
 class _Bytes:
-    """Bytes read front to back, each read checked."""
+    """Bytes read front to back, each read checked: of a file, or of a section that was decompressed."""
 
-    data: memoryview
+    source: File | bytes
     at: int
     where: str
 
-    def take(self, count: int) -> memoryview:
-        if count < 0 or self.at < 0 or self.at + count > len(self.data):
+    def take(self, count: int) -> bytes:
+        if isinstance(self.source, File):
+            data = self.source.read(self.at, count)
+        elif 0 <= count <= len(self.source) - self.at:
+            data = self.source[self.at : self.at + count]
+        else:
             raise BadInput(
                 self.where,
-                f"cut short at byte {len(self.data)}: {count} more are declared at byte {self.at}",
-                cause="an interrupted copy or recording",
-                remedy="record or copy it again",
+                f"a section of {len(self.source)} bytes declares {count} at {self.at}",
+                cause="a damaged file",
             )
         self.at += count
-        return self.data[self.at - count : self.at]
+        return data
 
     def number(self, size: int) -> int:
         return int.from_bytes(self.take(size), "little")
 
+    def text(self, size: int) -> str:
+        return self.take(self.number(size)).decode("utf-8", "replace")
+
     def string(self) -> str:
-        end = bytes(self.data[self.at : self.at + 4096]).find(b"\0")
+        if isinstance(self.source, File):
+            near = self.source.read(self.at, max(0, min(4096, self.source.size - self.at)))
+        else:
+            near = self.source[self.at : self.at + 4096]
+        end = near.find(b"\0")
         if end < 0:
             raise BadInput(self.where, f"a string at byte {self.at} has no end", cause="a damaged file")
-        return str(self.take(end + 1)[:-1], "utf-8", "replace")
-
-
-@dataclass(slots=True)
-class _File:
-    """A trace.dat as sections and options."""
-
-    data: memoryview
-    where: str
-    page_bytes: int
-    compressed: bool
-    options: int
-    budget: int
-
-    def at(self, offset: int) -> _Bytes:
-        return _Bytes(self.data, offset, self.where)
-
-    def section(self, offset: int, wanted: int) -> _Bytes:
-        """Return the contents of the section at `offset`, decompressed."""
-        head = self.at(offset)
-        number, flags, _, size = SECTION.unpack(head.take(SECTION.size))
-        if number != wanted:
-            raise BadInput(self.where, f"section {number} at byte {offset} where {wanted} is expected")
-        if not flags & 1:
-            return _Bytes(head.take(size), 0, self.where)
-        small, large = head.number(4), head.number(4)
-        return _Bytes(memoryview(self._grow(head.take(small), large)), 0, self.where)
-
-    def all_options(self) -> Iterator[tuple[int, _Bytes]]:
-        """Yield every option of every options section, following DONE to the next; a circle is bad input."""
-        offset, seen = self.options, set[int]()
-        while offset:
-            if offset in seen:
-                raise BadInput(self.where, "its options sections form a circle", cause="a damaged file")
-            seen.add(offset)
-            body, offset = self.section(offset, 0), 0
-            while body.at < len(body.data):
-                number, size = OPTION.unpack(body.take(OPTION.size))
-                option = _Bytes(body.take(size), 0, self.where)
-                if number == DONE:
-                    offset = option.number(8)
-                    break
-                yield number, option
-
-    def cpu_data(self, offset: int, size: int) -> Iterator[bytes]:
-        """Yield one CPU's pages, decompressed. The declared size leaves out the count of chunks."""
-        body = self.at(offset)
-        if not self.compressed:
-            yield bytes(body.take(size))
-            return
-        for _ in range(body.number(4)):
-            small, large = body.number(4), body.number(4)
-            yield self._grow(body.take(small), large)
-
-    def _grow(self, frame: memoryview, size: int) -> bytes:
-        self.budget -= size
-        if self.budget < 0:
-            raise BadInput(
-                self.where,
-                f"declares over {_MOST_TIMES} times its own size in contents",
-                cause="a damaged file",
-                remedy="record it again",
-            )
-        return zstd.decompress(frame, size, self.where)
+        self.at += end + 1
+        return near[:end].decode("utf-8", "replace")
 
 
 @dataclass(slots=True)
 class _Found:
-    """What the options name."""
+    """What stands in front of the events."""
 
-    sections: dict[int, int]
-    buffers: list[tuple[str, int, list[tuple[int, int, int]]]]
+    page_bytes: int
+    headers: tuple[str, str] = ("", "")
+    formats: list[EventFormat] = field(default_factory=list)
+    kallsyms: bytes = b""
+    comms: dict[int, str] = field(default_factory=dict)
+    buffers: list[Buffer] = field(default_factory=list)
     clock: str = ""
     machine: str = ""
-    dropped: dict[int, int] | None = None
+    dropped: dict[int, int] = field(default_factory=dict)
 
 
-def read_trace(path: Path) -> Trace:
-    """Read a recording whole.
+@dataclass(slots=True)
+class Recording:
+    """A trace.dat that was opened: what `build` needs. It is to be closed."""
+
+    file: File
+    origin: Origin
+    formats: Formats
+    streams: dict[int, Iterator[bytes]]
+    page_bytes: int
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.file.handle)
+
+
+def read_dat(path: Path, wanted: Collection[str] | None = None, *, fold_calls: bool = False) -> Trace:
+    """Read a recording.
+
+    Args:
+        wanted, fold_calls: as `build` has them.
 
     Returns:
         The events of the buffer that has any. Where several instances were recorded, those of the fullest; a note says
@@ -143,72 +155,227 @@ def read_trace(path: Path) -> Trace:
     Raises:
         BadInput: no such file, another format, cut or damaged.
     """
+    with open_dat(path) as one:
+        return build(
+            one.origin,
+            one.formats,
+            one.streams,
+            one.page_bytes,
+            wanted=wanted,
+            trimmed=None if wanted is None else TRIMMED,
+            fold_calls=fold_calls,
+            size_bytes=4 * one.file.size,  # pages shrink to a quarter or less
+        )
+
+
+def open_dat(path: Path) -> Recording:
+    """Open a recording and read what stands in front of its events.
+
+    Raises:
+        BadInput: no such file, another format, cut or damaged.
+    """
     where = str(path)
     try:
-        data = path.read_bytes()
-    except OSError as problem:
-        raise BadInput(where, f"cannot be read: {problem.strerror}") from problem
-    file = _open(memoryview(data), where)
-    found = _options(file)
-    name, page_bytes, extents = _fullest(found, where)
-    streams = {cpu: file.cpu_data(offset, size) if size else () for cpu, offset, size in extents}
-    notes = []
-    others = [other[0] or "top" for other in found.buffers if other[2] and other[0] != name]
-    if others:
-        notes.append(f"only the events of instance {name!r} are looked at, not those of {', '.join(sorted(others))}")
-    header_page, header_event = _headers(file, found)
-    origin = Origin(
-        name=where,
-        clock=found.clock or "unknown",
-        machine=found.machine,
-        header_page=header_page,
-        header_event=header_event,
-        symbols=Symbols(_sized(file, found, KALLSYMS, 4)),
-        comms=_comms(_sized(file, found, CMDLINES, 8)),
-        dropped=found.dropped or {},
-        notes=tuple(notes),
-    )
-    return build(origin, Formats.of([*_events(file, found), *_ftrace(file, found)]), streams, page_bytes)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or str(problem)
+        raise BadInput(where, f"cannot be read: {reason}") from problem
+    try:
+        return _opened(File(handle, os.fstat(handle).st_size, where))
+    except BaseException:
+        os.close(handle)
+        raise
 
 
-def _open(data: memoryview, where: str) -> _File:
-    head = _Bytes(data, 0, where)
-    if bytes(data[: len(MAGIC)]) != MAGIC:
-        raise BadInput(where, "is not a trace.dat file", cause="another format", remedy="record with trace-cmd")
-    head.take(len(MAGIC))
+def _opened(file: File) -> Recording:
+    head = _Bytes(file, 0, file.where)
+    if file.size < len(MAGIC) or head.take(len(MAGIC)) != MAGIC:
+        raise BadInput(file.where, "is not a trace.dat file", cause="another format", remedy="record with trace-cmd")
     version = head.string()
-    if version != "7":
+    if version not in ("6", "7"):
         raise BadInput(
-            where, f"is trace.dat version {version}, not 7", remedy=f"trace-cmd convert -i {where} -o new.dat"
+            file.where,
+            f"is trace.dat version {version}, neither 6 nor 7",
+            remedy=f"trace-cmd convert -i {file.where} -o new.dat",
         )
     if head.number(1) != 0 or head.number(1) != 8:
         raise BadInput(
-            where, "was recorded on a big-endian or 32-bit machine", remedy="only 64-bit little-endian is read"
+            file.where, "was recorded on a big-endian or 32-bit machine", remedy="only 64-bit little-endian is read"
         )
-    page_bytes, algorithm, _ = head.number(4), head.string(), head.string()
-    if algorithm not in ("zstd", "none"):
-        raise BadInput(where, f"is compressed with {algorithm!r}", remedy="trace-cmd convert --compression zstd")
-    return _File(data, where, page_bytes, algorithm == "zstd", head.number(8), len(data) * _MOST_TIMES + _MOST_SPARE)
+    found = _Found(head.number(4))
+    streams = (_Version7 if version == "7" else _Version6)(file).read(head, found)
+    name, page_bytes, extents = _fullest(found, file.where)
+    notes = []
+    others = [other[0] or "top" for other in found.buffers if any(size for _, _, size in other[2]) and other[0] != name]
+    if others:
+        notes.append(f"only the events of instance {name!r} are looked at, not those of {', '.join(sorted(others))}")
+    origin = Origin(
+        name=file.where,
+        clock=found.clock or "unknown",
+        machine=found.machine,
+        header_page=found.headers[0],
+        header_event=found.headers[1],
+        symbols=Symbols(found.kallsyms),
+        comms=found.comms,
+        dropped=found.dropped,
+        notes=tuple(notes),
+    )
+    pages = {cpu: streams(offset, size, page_bytes) if size else iter(()) for cpu, offset, size in extents}
+    return Recording(file, origin, Formats.of(found.formats), pages, page_bytes)
 
 
-def _options(file: _File) -> _Found:
-    found = _Found({}, [])
-    for number, option in file.all_options():
-        if number in (HEADERS, FTRACE_EVENTS, EVENT_FORMATS, KALLSYMS, PRINTK, CMDLINES):
-            found.sections[number] = option.number(8)
-        elif number == TRACECLOCK:
-            chosen = re.search(r"\[(\S+)\]", str(option.data, "utf-8", "replace"))
-            found.clock = chosen[1] if chosen else ""
-        elif number == UNAME:
-            found.machine = str(option.data, "utf-8", "replace").strip("\0\n").split(" ")[-1]
-        elif number == CPUSTAT:
-            _count_dropped(found, str(option.data, "utf-8", "replace"))
-        elif number == BUFFER:
-            found.buffers.append(_buffer(option))
-    return found
+@dataclass(slots=True)
+class _Version6:
+    """Everything one after the other, nothing compressed."""
+
+    file: File
+
+    def read(self, body: _Bytes, found: _Found) -> Callable[[int, int, int], Iterator[bytes]]:
+        found.headers = _headers(body)
+        found.formats = [*_ftrace(body), *_events(body)]
+        found.kallsyms = body.take(body.number(4))
+        body.take(body.number(4))  # printk formats
+        found.comms = _comms(body.take(body.number(8)))
+        cpus = body.number(4)
+        instances = []
+        mark = body.take(10)
+        if mark.startswith(b"options"):
+            while (number := body.number(2)) != 0:
+                option = _Bytes(body.take(body.number(4)), 0, self.file.where)
+                if number == BUFFER:
+                    instances.append((option.number(8), option.string(), cpus))
+                elif number == CPUCOUNT and instances:  # of the instance before it
+                    instances[-1] = (*instances[-1][:2], option.number(4))
+                else:
+                    _option(number, option, found)
+            mark = body.take(10)
+        if mark.startswith(b"flyrecord"):
+            found.buffers.append(("", found.page_bytes, self._extents(body, cpus)))
+        elif not instances:
+            raise BadInput(self.file.where, "holds no ring buffer", cause="a recording without any, or of latencies")
+        for offset, name, count in instances:
+            body.at = offset
+            body.take(10)  # "flyrecord" again
+            found.buffers.append((name, found.page_bytes, self._extents(body, count)))
+        return self.pages
+
+    def _extents(self, body: _Bytes, cpus: int) -> list[tuple[int, int, int]]:
+        if cpus > self.file.size // 16:
+            raise self.file.cut(body.at, 16 * cpus)
+        return [(cpu, body.number(8), body.number(8)) for cpu in range(cpus)]
+
+    def pages(self, offset: int, size: int, page_bytes: int) -> Iterator[bytes]:
+        """Yield one CPU's pages."""
+        step = max(1, _PIECE // max(1, page_bytes)) * page_bytes
+        for at in range(0, size, step or _PIECE):
+            yield self.file.read(offset + at, min(step or _PIECE, size - at))
 
 
-def _buffer(option: _Bytes) -> tuple[str, int, list[tuple[int, int, int]]]:
+@dataclass(slots=True)
+class _Version7:
+    """Sections, compressed or not, found by options."""
+
+    file: File
+    grow: Grow | None = None
+    budget: int = 0
+    sections: dict[int, int] = field(default_factory=dict)
+
+    def read(self, body: _Bytes, found: _Found) -> Callable[[int, int, int], Iterator[bytes]]:
+        algorithm, _ = body.string(), body.string()
+        if algorithm not in _ALGORITHMS:
+            raise BadInput(
+                self.file.where, f"is compressed with {algorithm!r}", remedy="trace-cmd convert --compression zstd"
+            )
+        self.grow, self.budget = _ALGORITHMS[algorithm], self.file.size * _MOST_TIMES + _MOST_SPARE
+        for number, option in self._options(body.number(8)):
+            if number in (HEADERS, FTRACE_EVENTS, EVENT_FORMATS, KALLSYMS, PRINTK, CMDLINES):
+                self.sections[number] = option.number(8)
+            elif number == BUFFER:
+                found.buffers.append(_buffer(option))
+            else:
+                _option(number, option, found)
+        if HEADERS not in self.sections:
+            raise BadInput(self.file.where, "lacks the page header's description", cause="a recording that did not end")
+        found.headers = _headers(self._section(self.sections[HEADERS], HEADERS))
+        for number, reader in ((EVENT_FORMATS, _events), (FTRACE_EVENTS, _ftrace)):
+            if number in self.sections:
+                found.formats += reader(self._section(self.sections[number], number))
+        found.kallsyms = self._sized(KALLSYMS, 4)
+        found.comms = _comms(self._sized(CMDLINES, 8))
+        return self.pages
+
+    def _section(self, offset: int, wanted: int) -> _Bytes:
+        """Return the contents of the section at `offset`, decompressed."""
+        head = _Bytes(self.file, offset, self.file.where)
+        number, flags, _, size = SECTION.unpack(head.take(SECTION.size))
+        if number != wanted:
+            raise BadInput(self.file.where, f"section {number} at byte {offset} where {wanted} is expected")
+        if not flags & 1:
+            return _Bytes(head.take(size), 0, self.file.where)
+        return _Bytes(self._chunk(head), 0, self.file.where)
+
+    def _sized(self, section: int, width: int) -> bytes:
+        """Return the contents of a section that opens with its own size; empty where there is none."""
+        if section not in self.sections:
+            return b""
+        body = self._section(self.sections[section], section)
+        return body.take(body.number(width))
+
+    def _options(self, offset: int) -> Iterator[tuple[int, _Bytes]]:
+        """Yield every option of every options section, following DONE to the next; a circle is bad input."""
+        seen = set[int]()
+        while offset:
+            if offset in seen:
+                raise BadInput(self.file.where, "its options sections form a circle", cause="a damaged file")
+            seen.add(offset)
+            body, offset = self._section(offset, 0), 0
+            assert isinstance(body.source, bytes)
+            while body.at < len(body.source):
+                number, size = OPTION.unpack(body.take(OPTION.size))
+                option = _Bytes(body.take(size), 0, self.file.where)
+                if number == DONE:
+                    offset = option.number(8)
+                    break
+                yield number, option
+
+    def pages(self, offset: int, size: int, page_bytes: int) -> Iterator[bytes]:
+        """Yield one CPU's pages, decompressed. The declared size leaves out the count of chunks."""
+        if self.grow is None:
+            yield from _Version6(self.file).pages(offset, size, page_bytes)
+            return
+        body = _Bytes(self.file, offset, self.file.where)
+        for _ in range(body.number(4)):
+            yield self._chunk(body)
+
+    def _chunk(self, body: _Bytes) -> bytes:
+        small, large = body.number(4), body.number(4)
+        self.budget -= large
+        if self.budget < 0 or large > _MOST_CHUNK:
+            raise BadInput(
+                self.file.where,
+                f"declares over {_MOST_TIMES} times its own size in contents",
+                cause="a damaged file",
+                remedy="record it again",
+            )
+        if self.grow is None:
+            raise BadInput(self.file.where, "a compressed section, but no algorithm", cause="a damaged file")
+        return self.grow(body.take(small), large, self.file.where)
+
+
+def _option(number: int, option: _Bytes, found: _Found) -> None:
+    """Take note of an option that both versions have."""
+    assert isinstance(option.source, bytes)
+    text = option.source.decode("utf-8", "replace")
+    if number == TRACECLOCK:
+        chosen = re.search(r"\[(\S+)\]", text)
+        found.clock = chosen[1] if chosen else ""
+    elif number == UNAME:
+        found.machine = text.strip("\0\n").split(" ")[-1]
+    elif number == CPUSTAT:
+        _count_dropped(found, text)
+
+
+def _buffer(option: _Bytes) -> Buffer:
     option.number(8)  # where its section header is; each CPU below says where its own data are
     name, _clock = option.string(), option.string()  # the clock is not to be trusted, see above
     page_bytes, count = option.number(4), option.number(4)
@@ -217,41 +384,29 @@ def _buffer(option: _Bytes) -> tuple[str, int, list[tuple[int, int, int]]]:
 
 def _count_dropped(found: _Found, text: str) -> None:
     """Add up what the kernel's per-CPU statistics say was overwritten or dropped."""
-    cpu = re.search(r"^CPU:\s*(\d+)", text, re.M)
+    cpu = re.search(r"^CPU:\s*(\d{1,9})", text, re.M)
     if cpu is None:
         return
-    counts = re.findall(r"^(?:overrun|commit overrun|dropped events):\s*(\d+)", text, re.M)
-    found.dropped = found.dropped or {}
+    counts = re.findall(r"^(?:overrun|commit overrun|dropped events):\s*(\d{1,18})", text, re.M)
     found.dropped[int(cpu[1])] = found.dropped.get(int(cpu[1]), 0) + sum(int(one) for one in counts)
 
 
-def _fullest(found: _Found, where: str) -> tuple[str, int, list[tuple[int, int, int]]]:
+def _fullest(found: _Found, where: str) -> Buffer:
     if not found.buffers:
         raise BadInput(where, "holds no ring buffer", cause="a recording that did not end", remedy="record it again")
     chosen = max(found.buffers, key=lambda buffer: sum(size for _, _, size in buffer[2]))
-    if len({cpu for cpu, _, _ in chosen[2]}) != len(chosen[2]):
-        raise BadInput(where, "names a CPU twice", cause="a damaged file")
+    if len({cpu for cpu, _, _ in chosen[2]}) != len(chosen[2]) or any(cpu >> 16 for cpu, _, _ in chosen[2]):
+        raise BadInput(where, "names a CPU twice, or one past any machine's", cause="a damaged file")
     return chosen
 
 
-def _headers(file: _File, found: _Found) -> tuple[str, str]:
+def _headers(body: _Bytes) -> tuple[str, str]:
     """Return how the kernel describes a page's header and an event's."""
-    if HEADERS not in found.sections:
-        raise BadInput(file.where, "lacks the page header's description", cause="a recording that did not end")
-    body = file.section(found.sections[HEADERS], HEADERS)
     texts = []
     for _ in range(2):
         body.string()
-        texts.append(str(body.take(body.number(8)), "utf-8", "replace"))
+        texts.append(body.text(8))
     return texts[0], texts[1]
-
-
-def _sized(file: _File, found: _Found, section: int, width: int) -> bytes:
-    """Return the contents of a section that opens with its own size; empty where there is none."""
-    if section not in found.sections:
-        return b""
-    body = file.section(found.sections[section], section)
-    return bytes(body.take(body.number(width)))
 
 
 def _comms(text: bytes) -> dict[int, str]:
@@ -263,19 +418,13 @@ def _comms(text: bytes) -> dict[int, str]:
     return comms
 
 
-def _events(file: _File, found: _Found) -> Iterator[EventFormat]:
-    if EVENT_FORMATS not in found.sections:
-        return
-    body = file.section(found.sections[EVENT_FORMATS], EVENT_FORMATS)
+def _events(body: _Bytes) -> Iterator[EventFormat]:
     for _ in range(body.number(4)):
         system = body.string()
         for _ in range(body.number(4)):
-            yield parse_format(str(body.take(body.number(8)), "utf-8", "replace"), system, file.where)
+            yield parse_format(body.text(8), system, body.where)
 
 
-def _ftrace(file: _File, found: _Found) -> Iterator[EventFormat]:
-    if FTRACE_EVENTS not in found.sections:
-        return
-    body = file.section(found.sections[FTRACE_EVENTS], FTRACE_EVENTS)
+def _ftrace(body: _Bytes) -> Iterator[EventFormat]:
     for _ in range(body.number(4)):
-        yield parse_format(str(body.take(body.number(8)), "utf-8", "replace"), "ftrace", file.where)
+        yield parse_format(body.text(8), "ftrace", body.where)

@@ -1,0 +1,164 @@
+"""Makes the table of a trace from each CPU's ring-buffer pages."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nostale.contract import BadInput
+from nostale.watch.format import Formats
+from nostale.watch.ring import Geometry, Ints, Lost, read_pages, scan, too_late, too_short
+from nostale.watch.scanner import DROP, ENTER, EXIT, FAULT, KEEP, library, merge
+from nostale.watch.trace import Origin, Table, Trace, gather
+
+_KINDS: Final = 1 << 16
+# Below this many bytes of pages numpy takes less than a first compilation does.
+_WORTH_COMPILING: Final = 8 << 20
+
+
+def build(
+    origin: Origin,
+    formats: Formats,
+    streams: Mapping[int, Iterable[bytes]],
+    page_bytes: int,
+    *,
+    wanted: Collection[str] | None = None,
+    trimmed: Mapping[str, str] | None = None,
+    fold_calls: bool = False,
+    size_bytes: int = 0,
+) -> Trace:
+    """Make the table.
+
+    Args:
+        streams: for each CPU its pages in the order written, any number at a time. Sequences of them are kept as
+            `pages`, so that the trace can be saved.
+        wanted: names of the events to keep; None keeps all.
+        trimmed: for some of them the last field that is needed, so that the rest need not be kept.
+        fold_calls: count system calls in which nothing else happened, and that no switch follows, instead of keeping
+            them, where that saves anything: for who does not list the tasks' own entries.
+        size_bytes: about how much there is in `streams`.
+
+    Raises:
+        BadInput: damaged pages.
+    """
+    geometry = Geometry.of(origin.header_page, page_bytes, origin.name)
+    at = _common(formats, origin.name) if streams else (0, 4)
+    lengths = _lengths(formats, trimmed or {})
+    lib = library(worth_compiling=size_bytes >= _WORTH_COMPILING)
+    pages = {cpu: one for cpu, one in streams.items() if isinstance(one, Sequence)}
+    if lib is None:
+        table = _by_numpy(streams, geometry, at, _fates(formats, wanted), origin.name)
+    else:
+        fates = _fates(formats, wanted, fold_calls=fold_calls)
+        found = merge(lib, streams, geometry, at, fates, _trims(formats, lengths), origin.name)
+        table = Table(
+            found.ts,
+            found.cpu,
+            found.pid,
+            found.type,
+            found.offset,
+            found.size,
+            found.heap,
+            found.lost,
+            int(found.counts.sum()),
+            found.first_ns,
+            found.last_ns,
+            found.folded,
+        )
+        if found.backwards:
+            table = table.sorted()
+    kept = None if wanted is None else frozenset(wanted)
+    return Trace(origin, formats, tuple(sorted(streams)), table, page_bytes, pages, kept, lengths)
+
+
+def _common(formats: Formats, where: str) -> tuple[int, int]:
+    """Return where type and thread id of every event lie; any description says it, the same for all."""
+    any_format = next(iter(formats.by_id.values()), None)
+    kind = any_format.fields.get("common_type") if any_format else None
+    pid = any_format.fields.get("common_pid") if any_format else None
+    if kind is None or pid is None or kind.size != 2 or pid.size != 4:
+        raise BadInput(where, "no event description says where common_type and common_pid are", cause="a damaged file")
+    return kind.offset, pid.offset
+
+
+def _fates(formats: Formats, wanted: Collection[str] | None, *, fold_calls: bool = False) -> NDArray[np.uint8]:
+    """Return for each type what is done with its events."""
+    fates = np.full(_KINDS, KEEP if wanted is None else DROP, np.uint8)
+    special = {"sys_enter": ENTER, "sys_exit": EXIT, "page_fault_user": FAULT} if fold_calls else {}
+    for one in formats.by_id.values():
+        if one.id < _KINDS and (wanted is None or one.name in wanted):
+            fates[one.id] = special.get(one.name, KEEP)
+    return fates
+
+
+def _lengths(formats: Formats, trimmed: Mapping[str, str]) -> dict[str, int]:
+    """Return for the events that are trimmed how many bytes are kept: up to the last field that is needed."""
+    lengths = {}
+    for name, last in trimmed.items():
+        known = formats.by_name.get(name)
+        field = known.field_of(last) if known is not None else None
+        if field is not None:
+            lengths[name] = field.offset + field.size
+    return lengths
+
+
+def _trims(formats: Formats, lengths: Mapping[str, int]) -> NDArray[np.int32]:
+    """Return for each type how many bytes of its events are kept at most."""
+    trims = np.full(_KINDS, (1 << 31) - 1, np.int32)
+    for name, length in lengths.items():
+        if formats.by_name[name].id < _KINDS:
+            trims[formats.by_name[name].id] = length
+    return trims
+
+
+def _by_numpy(
+    streams: Mapping[int, Iterable[bytes]],
+    geometry: Geometry,
+    at: tuple[int, int],
+    fates: NDArray[np.uint8],
+    where: str,
+) -> Table:
+    """Do what scan.c does, all in memory at once."""
+    cpus = sorted(streams)
+    held = [b"".join(streams[cpu]) for cpu in cpus]
+    raw = np.frombuffer(b"".join(held), np.uint8)
+    pages = read_pages(raw, geometry, where)
+    found = scan(raw, pages, geometry, where)
+    if found.ts.size and not 0 <= int(found.ts.min()) <= int(found.ts.max()) < 1 << 62:
+        raise too_late(where)
+    if found.size.size and int(found.size.min()) < max(at[0] + 2, at[1] + 4):
+        raise too_short(where, int(found.size.min()))
+    page_cpu = np.repeat(np.array(cpus, np.uint16), [len(one) // geometry.page_bytes for one in held])
+    lost = _lost(pages.missed, pages.stamp, page_cpu, found.page, found.ts)
+    kind = gather(raw, found.offset + at[0], 2, signed=False).astype(np.uint16)
+    kept = np.flatnonzero(fates[kind] != DROP)
+    offset = found.offset[kept]
+    return Table(
+        found.ts[kept],
+        page_cpu[found.page[kept]],
+        gather(raw, offset + at[1], 4, signed=True).astype(np.int32),
+        kind[kept],
+        offset,
+        found.size[kept].astype(np.int32),
+        raw,
+        lost,
+        len(found.ts),
+        int(found.ts.min()) if len(found.ts) else 0,
+        int(found.ts.max()) if len(found.ts) else 0,
+    ).sorted()  # found in CPU order: that breaks ties
+
+
+def _lost(missed: Ints, stamp: Ints, page_cpu: NDArray[np.uint16], page: Ints, ts: Ints) -> tuple[Lost, ...]:
+    """Return what was dropped: before a page that says so, after the last event of the CPU's pages before it."""
+    lost = []
+    for one in np.flatnonzero(missed):
+        cpu = int(page_cpu[one])
+        end = int(np.searchsorted(page, one))
+        first_of_cpu = int(np.searchsorted(page, np.searchsorted(page_cpu, page_cpu[one])))
+        before = int(ts[end]) if end < ts.size and page[end] == one else int(stamp[one])
+        after = int(ts[end - 1]) if end > first_of_cpu else -(1 << 62)
+        lost.append(Lost(cpu, after, before, int(missed[one]) if missed[one] > 0 else None))
+    return tuple(lost)

@@ -1,0 +1,282 @@
+/*
+ * The two steps of reading a trace that are worth compiling: finding the events of ring-buffer pages, and merging the
+ * CPUs. scanner.py calls them; ring.py and build.py say the same in numpy.
+ *
+ * Source: kernel/trace/ring_buffer.c, include/linux/ring_buffer.h (enum ring_buffer_type), v6.12.
+ */
+#include <stdint.h>
+#include <string.h>
+
+enum { PADDING = 29, TIME_EXTEND = 30, TIME_STAMP = 31 };
+enum { DROP, KEEP, ENTER, EXIT, FAULT };           /* what a kind of event is to us */
+enum { FOLDS = 1, GAP = 2 };                       /* marks of a row */
+enum { BAD_CLAIM = 1, BAD_OVERRUN = 2, BAD_SHORT = 3, BAD_TIME = 4 };
+#define MISSED (1u << 31)
+#define STORED (1u << 30)
+#define COMMIT ((1u << 20) - 1)
+#define STAMP_TOP (0x1Full << 59)
+
+struct layout {
+	int64_t page_bytes, commit_at, data_at, type_at, pid_at;
+	const uint8_t *fate;                       /* 65536 of DROP..FAULT */
+};
+
+/* Rows of one CPU, in the order written; `event` is where a row's bytes are. */
+struct rows {
+	int64_t *ts;
+	const uint8_t **event;
+	int32_t *pid, *size;
+	uint16_t *type;
+	uint8_t *mark;
+	int64_t used;
+};
+
+/* What was met on one CPU so far; lost[] holds triples of last time before, first time after, count or -1. */
+struct state {
+	int64_t events, first_ns, last_ns, backwards, n_lost, bad, bad_page, bad_at;
+	int64_t *counts;                           /* 65536 */
+	int64_t *lost;
+};
+
+static uint32_t word(const uint8_t *at)
+{
+	uint32_t value;
+
+	memcpy(&value, at, 4);
+	return value;
+}
+
+static uint64_t words(const uint8_t *at)
+{
+	uint64_t value;
+
+	memcpy(&value, at, 8);
+	return value;
+}
+
+static int bad(struct state *state, int64_t what, int64_t page, int64_t at)
+{
+	state->bad = what;
+	state->bad_page = page;
+	state->bad_at = at;
+	return 1;
+}
+
+/* Find every event of whole pages: 0, or 1 with state->bad set. There is room for a row every 8 bytes. */
+int nostale_scan(const struct layout *layout, const uint8_t *raw, int64_t n_pages, struct rows *rows,
+		 struct state *state)
+{
+	int64_t room = layout->page_bytes - layout->data_at;
+
+	for (int64_t page = 0; page < n_pages; page++) {
+		const uint8_t *start = raw + page * layout->page_bytes;
+		const uint8_t *at = start + layout->data_at;
+		uint64_t ts = words(start), commit = words(start + layout->commit_at);
+		int64_t used = commit & COMMIT;
+		const uint8_t *end = at + used;
+		int gap = 0;
+		int64_t *lost = 0;
+
+		if (used > room || used % 4)
+			return bad(state, BAD_CLAIM, page, used);
+		if (commit & MISSED) {
+			uint64_t count = 0;
+
+			lost = state->lost + 3 * state->n_lost++;
+			if (commit & STORED && used + 8 <= room) {
+				count = words(end) & ((1ull << 62) - 1);
+				count = count ? count : 1;
+			}
+			lost[0] = state->events ? state->last_ns : INT64_MIN / 2;
+			lost[1] = (int64_t)ts;
+			lost[2] = count ? (int64_t)count : -1;
+			gap = GAP;
+		}
+		while (at < end) {
+			uint32_t head = word(at), kind = head & 31;
+			uint64_t delta = head >> 5, extra = at + 8 <= end ? word(at + 4) : 0;
+			int64_t left = end - at, length, size = 4 * kind;
+			const uint8_t *event = at + 4;
+
+			if (kind == 0) {
+				length = extra >= 4 ? 4 + (int64_t)((extra + 3) / 4 * 4) : left + 1;
+				event = at + 8;
+				size = (int64_t)extra - 4;
+			} else if (kind < PADDING) {
+				length = 4 + size;
+			} else if (kind == PADDING) {
+				/* Without a delta it fills the page, with one it is a discarded event. */
+				length = delta ? 4 + (int64_t)((extra + 3) / 4 * 4) : left;
+			} else {
+				length = 8;
+			}
+			if (kind == TIME_STAMP) {
+				uint64_t stamp = delta | extra << 27 | (ts & STAMP_TOP);
+
+				ts = stamp < ts ? stamp + (1ull << 59) : stamp;
+			} else {
+				ts += kind == TIME_EXTEND ? delta | extra << 27 : delta;
+			}
+			if (length > left)
+				return bad(state, BAD_OVERRUN, page, at - start);
+			at += length;
+			if (kind >= PADDING)
+				continue;
+			if (size < layout->type_at + 2 || size < layout->pid_at + 4)
+				return bad(state, BAD_SHORT, page, size);
+			if (ts >> 62)
+				return bad(state, BAD_TIME, page, 0);
+			uint16_t type = (uint16_t)(event[layout->type_at] | event[layout->type_at + 1] << 8);
+
+			if (lost)
+				lost[1] = (int64_t)ts;
+			lost = 0;
+			if (!state->events++)
+				state->first_ns = (int64_t)ts;
+			else if ((int64_t)ts < state->last_ns)
+				state->backwards = 1;
+			state->last_ns = (int64_t)ts;
+			state->counts[type]++;
+			if (layout->fate[type] == DROP)
+				continue;
+			int64_t row = rows->used++;
+
+			rows->ts[row] = (int64_t)ts;
+			rows->pid[row] = (int32_t)word(event + layout->pid_at);
+			rows->type[row] = type;
+			rows->size[row] = (int32_t)size;
+			rows->event[row] = event;
+			rows->mark[row] = (uint8_t)gap;
+			gap = 0;
+		}
+	}
+	return 0;
+}
+
+static int is_call(const struct rows *rows, const uint8_t *fate, int64_t at)
+{
+	return at + 1 < rows->used && fate[rows->type[at]] == ENTER && fate[rows->type[at + 1]] == EXIT &&
+	       rows->pid[at] == rows->pid[at + 1] && !(rows->mark[at + 1] & GAP);
+}
+
+/*
+ * Mark system calls from row `at` on that nothing else happened in and that are followed by another such or by a fault:
+ * no join can end in one, and the way out of it led to no switch.
+ */
+void nostale_mark(struct rows *rows, const uint8_t *fate, int64_t at)
+{
+	while (at < rows->used) {
+		if (!is_call(rows, fate, at)) {
+			at++;
+			continue;
+		}
+		int64_t next = at + 2;
+
+		if (next < rows->used && !(rows->mark[next] & GAP) &&
+		    (fate[rows->type[next]] == FAULT || is_call(rows, fate, next))) {
+			rows->mark[at] |= FOLDS;
+			rows->mark[at + 1] |= FOLDS;
+		}
+		at = next;
+	}
+}
+
+struct table {
+	int64_t *ts, *offset;
+	int32_t *pid, *size;
+	uint16_t *type, *cpu;
+	int64_t used;
+	uint8_t *heap;                             /* the bytes of all rows, each at a multiple of 8 */
+	int64_t heap_used;
+	uint8_t *open;                             /* a bit a thread: it is in a call that stands in the table */
+	int64_t n_open;
+	int64_t *folded_key, *folded_count;        /* by CPU << 32 | thread, open addressing, 0 is free */
+	int64_t n_folded, folded_used;
+	const int32_t *trim;                       /* 65536: how many of an event's bytes are kept at most */
+};
+
+static int count_folded(struct table *table, uint16_t cpu, int32_t pid)
+{
+	int64_t key = (int64_t)cpu << 32 | (uint32_t)pid, mask = table->n_folded - 1;
+	int64_t at = (int64_t)(((uint64_t)key * 0x9E3779B97F4A7C15ull) >> 40) & mask;
+
+	while (table->folded_key[at] && table->folded_key[at] != key)
+		at = (at + 1) & mask;
+	if (!table->folded_key[at]) {
+		if (table->folded_used * 4 >= table->n_folded * 3)
+			return 0;
+		table->folded_used++;
+		table->folded_key[at] = key;
+	}
+	table->folded_count[at]++;
+	return 1;
+}
+
+/* Whether the marked call that begins at row `at` is counted instead of kept. Both of its rows are there. */
+static int folds(struct table *table, const struct rows *rows, int64_t at, uint16_t cpu)
+{
+	int32_t pid = rows->pid[at];
+
+	/* A call before it whose end was not seen must be seen to have ended. */
+	if (pid <= 0 || pid >= table->n_open || table->open[pid >> 3] >> (pid & 7) & 1)
+		return 0;
+	return count_folded(table, cpu, pid);
+}
+
+/* Move rows with a time below `limit` into the table, in time order, then by CPU. rows[i].used are there, from[i] done. */
+void nostale_merge(struct rows *rows, int64_t *from, const uint16_t *cpus, int64_t n_cpus, int64_t limit,
+		   const uint8_t *fate, struct table *table)
+{
+	for (;;) {
+		int64_t best = -1, best_ts = limit, second_ts = limit, second = n_cpus;
+
+		for (int64_t i = 0; i < n_cpus; i++) {
+			int64_t ts = from[i] < rows[i].used ? rows[i].ts[from[i]] : INT64_MAX;
+
+			if (ts < best_ts) {
+				second_ts = best_ts;
+				second = best < 0 ? n_cpus : best;
+				best_ts = ts;
+				best = i;
+			} else if (ts < second_ts) {
+				second_ts = ts;
+				second = i;
+			}
+		}
+		if (best < 0)
+			return;
+		struct rows *one = rows + best;
+		int64_t at = from[best];
+
+		do {
+			uint8_t what = fate[one->type[at]];
+			int32_t pid = one->pid[at];
+
+			if (what == ENTER && one->mark[at] & FOLDS && folds(table, one, at, cpus[best])) {
+				at += 2;
+				continue;
+			}
+			if ((what == ENTER || what == EXIT) && pid > 0 && pid < table->n_open) {
+				if (what == ENTER)
+					table->open[pid >> 3] |= (uint8_t)(1 << (pid & 7));
+				else
+					table->open[pid >> 3] &= (uint8_t)~(1 << (pid & 7));
+			}
+			int64_t row = table->used++;
+
+			table->ts[row] = one->ts[at];
+			table->cpu[row] = cpus[best];
+			table->pid[row] = pid;
+			table->type[row] = one->type[at];
+			table->offset[row] = table->heap_used;
+			table->size[row] = one->size[at];
+			int32_t size = one->size[at] < table->trim[one->type[at]] ? one->size[at] : table->trim[one->type[at]];
+
+			memcpy(table->heap + table->heap_used, one->event[at], (size_t)size);
+			table->heap_used += (size + 7) & ~7;
+			at++;
+		} while (at < one->used &&
+			 (one->ts[at] < second_ts || (one->ts[at] == second_ts && second_ts < limit && best < second)));
+		from[best] = at;
+	}
+}

@@ -1,0 +1,317 @@
+"""The compiled scan and merge: `scan.c` through ctypes, one table that grows as pages are fed.
+
+What it finds is what `ring.scan` and a stable sort find; those are its oracle, and serve where there is no compiler.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import mmap
+from collections.abc import Iterable, Iterator, Mapping
+from ctypes import Structure, byref, c_int64, c_void_p
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nostale.contract import BadInput, NotHere
+from nostale.outside.cc import build, find_compiler, kept
+from nostale.watch.ring import Geometry, Lost, claims, overrun, too_late, too_short
+
+DROP, KEEP, ENTER, EXIT, FAULT = range(5)  # what scan.c does with a kind of event
+_GROWTH: Final = 1.5
+_KINDS: Final = 1 << 16
+_THREADS: Final = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
+_FOLDED: Final = 1 << 14
+_FLAGS: Final = ("-O2", "-shared", "-fPIC")
+_AT_ONCE: Final = 4 << 20  # bytes of pages taken at a time, all CPUs together
+_NO_LIMIT: Final = (1 << 63) - 1
+
+
+class _Layout(Structure):
+    _fields_ = [
+        *((name, c_int64) for name in ("page_bytes", "commit_at", "data_at", "type_at", "pid_at")),
+        ("fate", c_void_p),
+    ]
+
+
+class _Rows(Structure):
+    _fields_ = [*((name, c_void_p) for name in ("ts", "event", "pid", "size", "type", "mark")), ("used", c_int64)]
+
+
+class _State(Structure):
+    _fields_ = [
+        *((name, c_int64) for name in ("events", "first_ns", "last_ns", "backwards", "n_lost")),
+        *((name, c_int64) for name in ("bad", "bad_page", "bad_at")),
+        ("counts", c_void_p),
+        ("lost", c_void_p),
+    ]
+
+
+class _Table(Structure):
+    _fields_ = [
+        *((name, c_void_p) for name in ("ts", "offset", "pid", "size", "type", "cpu")),
+        ("used", c_int64),
+        ("heap", c_void_p),
+        ("heap_used", c_int64),
+        ("open", c_void_p),
+        ("n_open", c_int64),
+        ("folded_key", c_void_p),
+        ("folded_count", c_void_p),
+        ("n_folded", c_int64),
+        ("folded_used", c_int64),
+        ("trim", c_void_p),
+    ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Merged:
+    """What was found on all CPUs, in time order: columns of one length, and the bytes that `offset` points into.
+
+    Args:
+        counts: `(65536,) int64`, events of each type, those dropped included.
+        first_ns, last_ns: of any event.
+        folded: system calls left out, by CPU and thread.
+        backwards: whether the time of some CPU went back, so that the columns are not yet in order.
+    """
+
+    ts: NDArray[np.int64]
+    cpu: NDArray[np.uint16]
+    pid: NDArray[np.int32]
+    type: NDArray[np.uint16]
+    offset: NDArray[np.int64]
+    size: NDArray[np.int32]
+    heap: NDArray[np.uint8]
+    counts: NDArray[np.int64]
+    first_ns: int
+    last_ns: int
+    lost: tuple[Lost, ...]
+    folded: Mapping[tuple[int, int], int]
+    backwards: bool
+
+
+def library(*, worth_compiling: bool) -> ctypes.CDLL | None:
+    """Return the compiled scanner, None where there is none.
+
+    Args:
+        worth_compiling: compile it now if that was not done before; it takes about 0.1 s.
+    """
+    return _library(worth_compiling)
+
+
+@functools.cache
+def _library(worth_compiling: bool) -> ctypes.CDLL | None:
+    compiler = find_compiler()
+    if compiler is None:
+        return None
+    source = [Path(__file__).with_name("scan.c")]
+    try:
+        path = build(compiler, source, _FLAGS) if worth_compiling else kept(compiler, source, _FLAGS)
+        return None if path is None else ctypes.CDLL(str(path))
+    except (NotHere, OSError):  # a compiler that has no headers; a cache on a file system mounted noexec
+        return None
+
+
+def merge(
+    lib: ctypes.CDLL,
+    streams: Mapping[int, Iterable[bytes]],
+    geometry: Geometry,
+    at: tuple[int, int],
+    fate: NDArray[np.uint8],
+    trim: NDArray[np.int32],
+    where: str,
+) -> Merged:
+    """Scan and merge the pages of every CPU, holding only a few at a time.
+
+    Args:
+        at: where an event's type (2 bytes) and thread id (4 bytes) lie.
+        fate: `(65536,) uint8`, for each type one of DROP, KEEP, ENTER, EXIT, FAULT. Where types have the last three,
+            system calls without anything in them are counted instead of kept.
+        trim: `(65536,) int32`, how many bytes of an event of each type are kept at most.
+
+    Raises:
+        BadInput: damaged pages.
+    """
+    layout = _Layout(geometry.page_bytes, geometry.commit_offset, geometry.data_offset, *at, fate.ctypes.data)
+    cpus = np.array(sorted(streams), np.uint16)
+    share = max(geometry.page_bytes, _AT_ONCE // max(1, len(cpus)))
+    inputs = [_Input(lib, layout, fate, _batches(streams[int(cpu)], share), int(cpu), where) for cpu in cpus]
+    table = _Growing(lib, cpus, fate, trim)
+    while any(not one.done for one in inputs):
+        slowest = min((one for one in inputs if not one.done), key=lambda one: one.last_ns)
+        slowest.feed()
+        table.take(inputs, min((one.last_ns for one in inputs if not one.done), default=_NO_LIMIT))
+    return table.merged(inputs)
+
+
+def _batches(chunks: Iterable[bytes], least: int) -> Iterator[bytes]:
+    """Join chunks until they are `least` bytes."""
+    held: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        held.append(chunk)
+        size += len(chunk)
+        if size >= least:
+            yield held[0] if len(held) == 1 else b"".join(held)
+            held, size = [], 0
+    if held:
+        yield held[0] if len(held) == 1 else b"".join(held)
+
+
+class _Input:
+    """The pages of one CPU as they are scanned, and the rows found that the table has not taken yet."""
+
+    def __init__(
+        self, lib: ctypes.CDLL, layout: _Layout, fate: NDArray[np.uint8], batches: Iterator[bytes], cpu: int, where: str
+    ) -> None:
+        self.lib, self.layout, self.fate, self.batches, self.cpu, self.where = lib, layout, fate, batches, cpu, where
+        self.counts = np.zeros(_KINDS, np.int64)
+        self.state = _State(counts=self.counts.ctypes.data)
+        self.columns: dict[str, NDArray[Any]] = {}
+        self.rows = _Rows()
+        self.taken = c_int64(0)
+        self.raws: list[tuple[bytes, int]] = []  # each with the row after its last
+        self.pages = 0
+        self.lost: list[Lost] = []
+        self.done = False
+        self.last_ns = -(1 << 62)
+
+    def feed(self) -> None:
+        """Scan the next pages; without any the input is done."""
+        raw = next(self.batches, None)
+        if raw is None:
+            self.done = True
+            return
+        n_pages, rest = divmod(len(raw), self.layout.page_bytes)
+        if rest:
+            raise BadInput(
+                self.where, f"{len(raw)} bytes are not whole pages of {self.layout.page_bytes}", cause="a cut file"
+            )
+        first = self._make_room(len(raw) // 8)
+        lost = np.empty((n_pages, 3), np.int64)
+        self.state.lost, self.state.n_lost = lost.ctypes.data, 0
+        failed = self.lib.nostale_scan(
+            byref(self.layout), c_void_p(_address(raw)), c_int64(n_pages), byref(self.rows), byref(self.state)
+        )
+        if failed:
+            raise self._problem()
+        self.lib.nostale_mark(byref(self.rows), c_void_p(self.fate.ctypes.data), c_int64(first))
+        self.raws.append((raw, self.rows.used))
+        self.pages += n_pages
+        self.last_ns = self.state.last_ns if self.state.events else self.last_ns
+        self.lost += [
+            Lost(self.cpu, after, before, count if count >= 0 else None)
+            for after, before, count in lost[: self.state.n_lost].tolist()
+        ]
+
+    def _make_room(self, more: int) -> int:
+        """Move what was not taken to the front, with room for `more` rows; return how many were not taken."""
+        taken = int(self.taken.value)
+        left = int(self.rows.used) - taken
+        size = left + more
+        old, fresh = self.columns, not self.columns or len(self.columns["ts"]) < size
+        if fresh:
+            kinds = {"ts": np.int64, "event": np.uint64, "pid": np.int32, "size": np.int32, "type": np.uint16}
+            self.columns = {name: np.empty(size, kind) for name, kind in kinds.items()}
+            self.columns["mark"] = np.empty(size, np.uint8)
+        for name, column in self.columns.items():
+            if left:
+                column[:left] = old[name][taken : taken + left].copy()
+            setattr(self.rows, name, column.ctypes.data)
+        self.raws = [(raw, end - taken) for raw, end in self.raws if end > taken]
+        self.rows.used, self.taken.value = left, 0
+        return left
+
+    def _problem(self) -> BadInput:
+        page, at, geometry = self.pages + self.state.bad_page, self.state.bad_at, self.layout
+        return {
+            1: lambda: claims(self.where, page, at, geometry.page_bytes - geometry.data_at),
+            2: lambda: overrun(self.where, page, at),
+            3: lambda: too_short(self.where, at),
+            4: lambda: too_late(self.where),
+        }[self.state.bad]()
+
+
+class _Column:
+    """An array that grows in place: pages that are not written to yet cost nothing, and none are copied."""
+
+    def __init__(self, kind: type[Any]) -> None:
+        self.kind = np.dtype(kind)
+        self.map = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+    def make_room(self, size: int) -> int:
+        """Make room for `size` values and return the address of the first."""
+        if size * self.kind.itemsize > len(self.map):
+            self.map.resize(int(size * self.kind.itemsize * _GROWTH) // mmap.PAGESIZE * mmap.PAGESIZE + mmap.PAGESIZE)
+        return _address(self.map)
+
+    def array(self, size: int) -> NDArray[Any]:
+        return np.frombuffer(self.map, self.kind, size)
+
+
+class _Growing:
+    """The table as it grows."""
+
+    def __init__(
+        self, lib: ctypes.CDLL, cpus: NDArray[np.uint16], fate: NDArray[np.uint8], trim: NDArray[np.int32]
+    ) -> None:
+        self.lib, self.cpus, self.fate, self.trim = lib, cpus, fate, trim
+        kinds = {"ts": np.int64, "offset": np.int64, "pid": np.int32, "size": np.int32}
+        self.columns = {name: _Column(kind) for name, kind in kinds.items()}
+        self.columns |= {name: _Column(np.uint16) for name in ("type", "cpu")}
+        self.heap = _Column(np.uint8)
+        self.open = np.zeros(_THREADS // 8, np.uint8)
+        self.folded_key, self.folded_count = np.zeros(_FOLDED, np.int64), np.zeros(_FOLDED, np.int64)
+        self.table = _Table(
+            open=self.open.ctypes.data,
+            n_open=_THREADS,
+            folded_key=self.folded_key.ctypes.data,
+            folded_count=self.folded_count.ctypes.data,
+            n_folded=_FOLDED,
+            trim=trim.ctypes.data,
+        )
+
+    def take(self, inputs: list[_Input], limit: int) -> None:
+        """Take every row with a time before `limit`."""
+        pending = [(one, one.taken.value, one.rows.used) for one in inputs if one.rows.used > one.taken.value]
+        rows = sum(end - start for _, start, end in pending)
+        size = sum(int(one.columns["size"][start:end].sum(dtype=np.int64)) for one, start, end in pending)
+        self.table.heap = self.heap.make_room(self.table.heap_used + size + 8 * rows)  # each is rounded up to 8
+        for name, column in self.columns.items():
+            setattr(self.table, name, column.make_room(self.table.used + rows))
+        every = (_Rows * len(inputs))(*(one.rows for one in inputs))
+        taken = (c_int64 * len(inputs))(*(one.taken.value for one in inputs))
+        self.lib.nostale_merge(
+            every,
+            taken,
+            c_void_p(self.cpus.ctypes.data),
+            c_int64(len(inputs)),
+            c_int64(limit),
+            c_void_p(self.fate.ctypes.data),
+            byref(self.table),
+        )
+        for one, value in zip(inputs, taken):
+            one.taken.value = value
+
+    def merged(self, inputs: list[_Input]) -> Merged:
+        """Return what was taken."""
+        met = [one.state for one in inputs if one.state.events]
+        keys = np.flatnonzero(self.folded_key)
+        folded = zip(self.folded_key[keys].tolist(), self.folded_count[keys].tolist())
+        return Merged(
+            **{name: column.array(self.table.used) for name, column in self.columns.items()},
+            heap=self.heap.array(self.table.heap_used),
+            counts=np.sum([one.counts for one in inputs], axis=0, dtype=np.int64, initial=0),
+            first_ns=min((one.first_ns for one in met), default=0),
+            last_ns=max((one.last_ns for one in met), default=0),
+            lost=tuple(lost for one in inputs for lost in one.lost),
+            folded={(key >> 32, key & 0xFFFFFFFF): count for key, count in folded},
+            backwards=any(one.backwards for one in met),
+        )
+
+
+def _address(raw: bytes | mmap.mmap) -> int:
+    return int(np.frombuffer(raw, np.uint8).ctypes.data)
