@@ -184,3 +184,38 @@ def test_boundaries_that_are_nowhere_are_refused():
 
     with pytest.raises(BadInput, match=r"comes at boundaries, and run has none"):
         compile_model(NoneOfThem())
+
+
+class OnTopOnly(Model):
+    """A handler of a handler: it comes while that one runs, not by itself."""
+
+    def build(self) -> None:
+        self.outer, self.alone, self.came = flag(), flag(), flag()
+
+    @process(lane="process")
+    def run(self) -> None:
+        while True:
+            wait(True)
+
+    @interrupt(into="run", lane="interrupt")
+    def irq(self) -> None:
+        self.outer = True
+        self.outer = False
+
+    @interrupt(into="irq", lane="inner")
+    def inner(self) -> None:
+        with atomic("comes"):
+            self.came = True
+            self.alone = self.alone or not self.outer
+
+    @never("alone", "the inner handler never comes by itself")
+    def by_itself(self) -> bool:
+        return self.alone
+
+    @sometimes("came", "it comes")
+    def comes(self) -> bool:
+        return self.came
+
+
+def test_a_handler_of_a_handler_comes_on_top_of_it_only():
+    assert broken(OnTopOnly()) == set()

@@ -157,6 +157,7 @@ def _entry(handler: Thread, below: list[Thread], edge: Edge) -> list[Op]:
             places: list[Expr] = [
                 Binary("==", Load(target.counter), Const(target.number[location]))
                 for location in sorted(target.made.boundaries & set(target.number))
+                if location or target.mark.kind == "process"  # a handler at its start has not come yet
             ]
             if not places:
                 raise BadInput(
@@ -165,6 +166,9 @@ def _entry(handler: Thread, below: list[Thread], edge: Edge) -> list[Op]:
                     remedy="mark them with boundary(), or let it come at every step",
                 )
             ops.append(Assume(reduce(lambda left, right: Binary("or", left, right), places)))
+    elif all(target.mark.kind == "interrupt" for target in below):
+        running: list[Expr] = [Binary("!=", Load(target.counter), Const(0)) for target in below]
+        ops.append(Assume(reduce(lambda left, right: Binary("or", left, right), running)))
     if handler.budget is not None:
         came = Load(handler.counter + 1)
         ops.append(Assume(Binary("<", came, Const(handler.budget))))

@@ -67,8 +67,8 @@ class Dispute:
     """A question that was argued and that a model decides.
 
     Args:
-        id: such as `D3`.
-        question: in a sentence.
+        id: such as `D3`. A dispute that takes several models is several of these with one id, told on one page.
+        question: in a sentence; of the second and later ones, what that model adds.
         sides: who says what.
         model: that is run.
         asked: ids of the results that answer it.

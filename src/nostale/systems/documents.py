@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from nostale.contract import Answer, Path, Result, Violated
 from nostale.report import path_to_text
-from nostale.systems.claims import Bug, Decided, NotShown, Run, decide
+from nostale.systems.claims import Bug, Decided, NotShown, Run, decide, where
 from nostale.systems.names import model_name
 from nostale.systems.system import System
 
@@ -15,15 +16,20 @@ if TYPE_CHECKING:
     from nostale.prove import Model
 
 Prove = Callable[["Model"], Answer]
+_MOST_ROWS = 36
 
 
 def documents(systems: Sequence[System], prove: Prove) -> Iterator[tuple[str, str]]:
     """Yield (path below docs/, text) of each document. Runs every model that they speak of."""
     yield "bugs.md", _bugs(systems, prove)
-    disputes = sorted((one for system in systems for one in system.disputes()), key=lambda one: int(one.id[1:]))
-    for dispute in disputes:
-        yield f"disputes/{dispute.id}.md", _dispute(decide(dispute, prove))
-    yield "disputes/README.md", "# Disputes\n\n" + "".join(f"- [{d.id}]({d.id}.md): {d.question}\n" for d in disputes)
+    every = [dispute for system in systems for dispute in system.disputes()]
+    every.sort(key=lambda one: int(one.id[1:]))
+    index = ["# Disputes", ""]
+    for id, group in groupby(every, key=lambda one: one.id):
+        parts = [decide(one, prove) for one in group]
+        index.append(f"- [{id}]({id}.md): {parts[0].dispute.question}")
+        yield f"disputes/{id}.md", _page(parts)
+    yield "disputes/README.md", "\n".join(index) + "\n"
 
 
 def _bugs(systems: Sequence[System], prove: Prove) -> str:
@@ -83,18 +89,26 @@ def command(model: type[Model], run: Run) -> str:
     return f"nostale prove {model_name(model)}{variant}{settings}"
 
 
-def _dispute(decided: Decided) -> str:
-    dispute = decided.dispute
-    failing = [one for one in decided.runs if one[1] == "violated"]
-    lines = [f"# {dispute.id}: {dispute.question}", ""]
-    lines += [f"- {who}: {what}" for who, what in dispute.sides]
-    lines += ["", "Made by running the model over every combination of the parameters below (`make docs`).", ""]
-    lines += ["## What the model says", "", *_conclusion(decided, len(failing))]
-    names = list(dispute.over)
-    lines += ["", f"| {' | '.join(names)} | verdict | states |", "|" + "---|" * (len(names) + 2)]
-    for settings, word, answer in decided.runs:
-        states = f"{answer.search.states:,}" if answer.search else ""
-        lines.append(f"| {' | '.join(settings[n] for n in names)} | {word}{_besides(decided, answer)} | {states} |")
+def _page(parts: Sequence[Decided]) -> str:
+    first = parts[0].dispute
+    lines = [f"# {first.id}: {first.question}", ""]
+    lines += [f"- {who}: {what}" for part in parts for who, what in part.dispute.sides]
+    lines += ["", "Made by running the models over every combination of the parameters below (`make docs`)."]
+    for part in parts:
+        lines += [
+            "",
+            f"## {part.dispute.model.title or part.dispute.question}",
+            "",
+            f"`{command(part.dispute.model, Run(part.dispute.variant))}`. ",
+        ]
+        lines[-1] += f"{part.dispute.question[0].upper()}{part.dispute.question[1:]}"
+        lines += _decided(part)
+    return "\n".join(lines) + "\n"
+
+
+def _decided(decided: Decided) -> list[str]:
+    dispute, failing = decided.dispute, [run for run in decided.runs if run[1] == "violated"]
+    lines = ["", *_conclusion(decided, len(failing)), "", *_table(decided)]
     if dispute.exists_why:
         lines += ["", f"Left out: {dispute.exists_why}."]
     told: list[Path] = []
@@ -106,13 +120,36 @@ def _dispute(decided: Decided) -> str:
             continue
         told.append(result.verdict.path)
         at = Run(dispute.variant, {**dispute.settings, **settings})
-        lines += ["", f"## How it fails where {_item(item) or 'it does'}", ""]
-        lines += [f"`{command(dispute.model, at)}`", "", "```text", f"{result.id}: {result.title}"]
-        lines += [path_to_text(result.verdict.path).rstrip("\n"), "```"]
+        lines += ["", f"How it fails where {_item(item) or 'it does'}: `{command(dispute.model, at)}`"]
+        lines += ["", "```text", f"{result.id}: {result.title}", path_to_text(result.verdict.path).rstrip("\n"), "```"]
     assumed = dict.fromkeys(one for _, _, a in decided.runs for r in a.results for one in r.verdict.assumptions)
-    lines += ["", "## Assumptions", "", *(f"- {one}" for one in assumed)]
-    lines += ["", "## Not modelled", "", dispute.model.not_modelled or "Not stated by the model."]
-    return "\n".join(lines) + "\n"
+    lines += ["", "Assumed:", "", *(f"- {one}" for one in assumed)]
+    return [*lines, "", f"Not modelled: {dispute.model.not_modelled or 'not stated by the model'}."]
+
+
+def _table(decided: Decided) -> list[str]:
+    """Tell every combination, or, where that would be a long list, the fewest items that stand for all of them."""
+    over = decided.dispute.over
+    head = [f"| {' | '.join(over)} | verdict | states |", "|" + "---|" * (len(over) + 2)]
+    if len(decided.runs) <= _MOST_ROWS:
+        return head + [
+            f"| {' | '.join(settings[n] for n in over)} | {word}{_besides(decided, answer)} | {_states([answer])} |"
+            for settings, word, answer in decided.runs
+        ]
+    lines = head
+    for wanted in ("violated", "unknown", "holds"):
+        for item in where(over, [(settings, word == wanted) for settings, word, _ in decided.runs]):
+            those = [a for s, _, a in decided.runs if all(s[n] in values for n, values in item.items())]
+            cells = [", ".join(item[n]) if n in item else "any" for n in over]
+            lines.append(f"| {' | '.join(cells)} | {wanted} | {_states(those)} |")
+    return lines
+
+
+def _states(answers: Sequence[Answer]) -> str:
+    counts = [answer.search.states for answer in answers if answer.search]
+    if not counts:
+        return ""
+    return f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
 
 
 def _conclusion(decided: Decided, failing: int) -> list[str]:
@@ -125,7 +162,7 @@ def _conclusion(decided: Decided, failing: int) -> list[str]:
     rest = total - failing - unknown
     lines += [""] if lines else []
     if rest:
-        lines.append(f"In the other {rest} it holds.")
+        lines.append(f"It holds in the other {rest if rest > 1 else 'one'}.")
     if unknown:
         lines.append(f"{unknown} are not decided: a bound was reached.")
     return lines
