@@ -253,8 +253,8 @@ class Image:
 
     def decoded(self, start: int, end: int) -> list[Instruction]:
         """Return the instructions of [start, end) one after the other, as a linear sweep finds them."""
-        found = []
-        while start < end and (one := self.instruction(start)) is not None:
+        found, code = [], self._code
+        while start < end and (one := code.get(start) or self.instruction(start)) is not None:
             found.append(one)
             start += one[1]
         return found

@@ -147,10 +147,10 @@ class PatchSites:
 
     def _named(self) -> list[StaticCall]:
         """Return the calls and jumps to trampolines, by the names of these."""
-        found = []
+        found, keys = [], {one.name.removeprefix(KEY): one for one in self.image.symbols.prefixed(KEY)}
         for symbol in self.image.symbols.prefixed(TRAMPOLINE):
             name = symbol.name.removeprefix(TRAMPOLINE)
-            key = self.image.symbols.named(KEY + name)
+            key = keys.get(name)
             fixed = self._fixed_after_init(key.address if key else None)
             for reference in self.image.references_to(symbol):
                 one = self.image.instruction_around(reference.at)

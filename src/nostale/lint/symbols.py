@@ -187,9 +187,12 @@ class SymbolTable:
         fits = np.ones(len(self), np.bool_)
         for number, letter in enumerate(prefix.encode()):
             fits &= self._letters(number) == letter
-        names = {self[row].name for row in np.flatnonzero(fits).tolist()}
-        found = (self.named(name) for name in sorted(names))
-        return [one for one in found if one is not None]
+        found: dict[str, Symbol] = {}
+        for row in np.flatnonzero(fits & (self.columns.kind != KINDS.index(MAPPING))).tolist():
+            one = self[row]
+            if one.bind != "local" or one.name not in found:  # as `named` has it
+                found[one.name] = one
+        return [found[name] for name in sorted(found)]
 
     def data_runs(self, start: int, end: int) -> list[tuple[int, int]]:
         """Return the parts of [start, end) that mapping symbols call data, in order; what they do not name is code."""

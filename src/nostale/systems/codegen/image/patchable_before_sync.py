@@ -289,10 +289,11 @@ def _some(names: Sequence[str]) -> str:
 
 def _keys(looked: dict[str, list[Entered]], reached: dict[str, list[_Reached]]) -> Table:
     """Return the audit itself: what stands in the way of deferring the IPIs of text patching."""
-    sites = {key for found in reached.values() for key in _by_site(found)}
+    by_machine = {name: _by_site(found) for name, found in reached.items()}
+    sites = {key for found in by_machine.values() for key in found}
     rows = []
     for key in sorted(sites):
-        per = {name: _by_site(found).get(key, []) for name, found in reached.items()}
+        per = {name: found.get(key, []) for name, found in by_machine.items()}
         first = min((found[0] for found in per.values() if found), key=lambda one: (one.later, one.length))
         sealed = {True: "yes", False: "no", None: "-" if key[0] in (Patched.FTRACE, Patched.KPROBE) else "not known"}
         cells = [_cell(found, len(_names(looked[name]))) for name, found in per.items()]
