@@ -239,6 +239,16 @@ def test_an_object_from_before_objtool_made_the_table_has_its_static_calls_by_na
     assert found == [("f+0x0", "x", False), ("f+0x5", "x", True), ("f+0xb", "y", True)]
 
 
+@pytest.mark.shared
+def test_a_static_call_told_by_itself_is_the_one_of_the_list(shared):
+    image = load_image(shared / "data/lint/vmlinux_base.o.xz")
+    whole, one_by_one = PatchSites(image).static_calls, PatchSites(image)
+    protected = [part for part in image.sections if part.name in (".noinstr.text", ".cpuidle.text", ".entry.text")]
+    places = {one[0] for part in protected for one in image.decoded(part.start, part.end)} | set(whole)
+    assert {at: call for at in places if (call := one_by_one.static_call(at))} == whole
+    assert len(whole) == 437
+
+
 def test_a_probe_is_refused_by_class_by_name_and_where_the_table_says(both):
     for image in both:
         patch = PatchSites(image)

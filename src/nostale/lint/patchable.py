@@ -55,7 +55,7 @@ class Patchable:
         Args:
             home: of replacement code, the original that it is copied over.
         """
-        found, label, call = [], self._sites.jump_labels.get(address), self._sites.static_calls.get(address)
+        found, label, call = [], self._sites.jump_labels.get(address), self._sites.static_call(address)
         if label is not None:
             found.append(PatchSite(Patched.STATIC_KEY, label.key, label.ro_after_init))
         if call is not None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from nostale.lint.image import Class, Image
 from nostale.lint.machine import ARM64
+from nostale.lint.symbols import Symbol
 from nostale.lint.tables import jump_entries, jump_key, table_places
 from nostale.lint.targets import KEY, TRAMPOLINE
-from nostale.outside.instruction import Kind
+from nostale.outside.instruction import Instruction, Kind
 
 if TYPE_CHECKING:
     from nostale.lint.image import Section
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _STATIC_CALL_BYTES, _KEY_OFFSET = 8, 4  # struct static_call_site, include/linux/static_call_types.h
 _TAIL, _INIT = 1, 2  # the low bits of its key
 _PARAVIRT_BYTES = 16  # struct paravirt_patch_site: arch/x86/include/asm/paravirt_types.h, up to v6.7
+_TRANSFERS = (Kind.CALL, Kind.JUMP, Kind.BRANCH)
 _RO_AFTER_INIT = ".data..ro_after_init"
 # What the kernel refuses to probe as a range beside the table: kernel/kprobes.c, populate_kprobe_blacklist().
 _UNPROBED = frozenset({Class.NOINSTR, Class.ENTRY})
@@ -80,6 +82,22 @@ class PatchSites:
         sections = self.image.sections_named(".static_call_sites")
         found = [one for section in sections for one in self._listed(section)] if sections else self._named()
         return {one.at: one for one in found}
+
+    def static_call(self, address: int) -> StaticCall | None:
+        """Return the static call at `address`, without looking at all others where it can be told by itself."""
+        if self._has_table or self.image.linked:
+            return self.static_calls.get(address)
+        one = self.image.instruction(address)
+        if one is None or one[2] not in _TRANSFERS:
+            return None
+        reference = next(self.image.references(address, address + one[1]), None)
+        if reference is None or not reference.symbol.name.startswith(TRAMPOLINE):
+            return None
+        return self._made(one, reference.symbol)
+
+    @cached_property
+    def _has_table(self) -> bool:
+        return bool(self.image.sections_named(".static_call_sites"))
 
     @cached_property
     def ftrace(self) -> frozenset[int]:
@@ -147,15 +165,25 @@ class PatchSites:
 
     def _named(self) -> list[StaticCall]:
         """Return the calls and jumps to trampolines, by the names of these."""
-        found, keys = [], {one.name.removeprefix(KEY): one for one in self.image.symbols.prefixed(KEY)}
+        found = []
         for symbol in self.image.symbols.prefixed(TRAMPOLINE):
-            name = symbol.name.removeprefix(TRAMPOLINE)
-            key = keys.get(name)
-            fixed = self._fixed_after_init(key.address if key else None)
             for reference in self.image.references_to(symbol):
                 one = self.image.instruction_around(reference.at)
-                section = self.image.section_at(reference.at)
-                if one is not None and one[2] in (Kind.CALL, Kind.JUMP, Kind.BRANCH) and section is not None:
-                    init = section.name.startswith(".init.")
-                    found.append(StaticCall(one[0], name, one[2] is not Kind.CALL, init, fixed))
+                call = None if one is None else self._made(one, symbol)
+                if call is not None:
+                    found.append(call)
         return sorted(found, key=lambda one: one.at)
+
+    def _made(self, one: Instruction, trampoline: Symbol) -> StaticCall | None:
+        """Return the static call that an instruction is that refers to a trampoline, None where it is no transfer."""
+        section = self.image.section_at(one[0])
+        if one[2] not in _TRANSFERS or section is None:
+            return None
+        name = trampoline.name.removeprefix(TRAMPOLINE)
+        key = self._keys.get(KEY + name)
+        fixed = self._fixed_after_init(key.address if key else None)
+        return StaticCall(one[0], name, one[2] is not Kind.CALL, section.name.startswith(".init."), fixed)
+
+    @cached_property
+    def _keys(self) -> Mapping[str, Symbol]:
+        return {one.name: one for one in self.image.symbols.prefixed(KEY)}
