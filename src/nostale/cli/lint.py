@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nostale.cli.common import conclude, progress, render, result_options, worked_through
+from nostale.cli.common import conclude, progress, render, result_options
+from nostale.cli.many import images_in, worked_through_at_once
 from nostale.contract import Answer, BadInput, Baseline, compare, read_baseline
 from nostale.systems.catalogue import SYSTEMS
 
@@ -39,10 +41,11 @@ def lint(
     output: Path | None,
     color: str,
 ) -> int:
-    """Follow every path of IMAGE: a relocatable kernel object (vmlinux.o, .o, .ko), also .xz and .zst.
+    """Follow every path of IMAGE: vmlinux with symbols, vmlinux.o, .o, .ko, also .xz and .zst, or a directory of them.
 
     \b
     nostale lint vmlinux.o
+    nostale lint /lib/modules/6.12.0/kernel            every module, a process a CPU
     nostale lint --baseline known.toml vmlinux.o       a new finding fails, a known one is shown
     nostale lint --diff vmlinux.o.old vmlinux.o        what this build has gained
     nostale lint --contract pair.dot --bind pair.toml vmlinux.o
@@ -58,10 +61,13 @@ def lint(
     if diff:
         old, new = (look(path) for path in diff)
         return render(_accepting(known, compare(old, new)), form, output, color)
+    images = images_in(images)
     if len(images) == 1:
         return render(_accepting(known, look(images[0])), form, output, color)
-    parts, failed = worked_through(images, look)
-    answer = Answer("lint", f"{len(images)} images", {"images": len(parts)}, (), parts=parts)
+    parts, failed = worked_through_at_once(images, look, "lint")
+    verdicts = Counter(part.verdict for part in parts)
+    counted = {word: verdicts[word] for word in ("violated", "unknown", "holds")}
+    answer = Answer("lint", f"{len(images)} images", {"images": len(parts), **counted}, (), parts=parts)
     return conclude(_accepting(known, answer), failed, form, output, color)
 
 
@@ -78,11 +84,14 @@ def _text(path: Path) -> str:
 
 
 def _by_contract(contract: Path, bind: Path) -> Callable[[Path], Answer]:
-    """Return what runs a user's contract over an image, in place of the rules."""
+    """Return what runs a user's contract over an image, in place of the rules; it can be sent to another process."""
+    return partial(_lint_by, (_text(contract), str(contract), _text(bind), str(bind)))
+
+
+def _lint_by(stated: tuple[str, str, str, str], image: Path) -> Answer:
     from nostale.lint import custom_rule
 
-    rule = custom_rule(_text(contract), str(contract), _text(bind), str(bind))
-    return lambda image: _linted(image, [rule], "cr3")
+    return _linted(image, [custom_rule(*stated)], "cr3")
 
 
 def lint_image(image: Path, *, sync_at: str = "cr3") -> Answer:

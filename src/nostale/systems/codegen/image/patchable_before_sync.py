@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
 
@@ -242,7 +242,7 @@ def _witness(sites: Sequence[_Reached]) -> Witness | None:
     last = path[-1]
     what = f" in {within}" if nearest.site.by is Patched.KPROBE else ""
     why = f"{places} such instruction{'s'[: places != 1]}{what}, on the way from {_some(names)}"
-    path = (*path[:-1], Step(last.observer, last.place, last.what, why))
+    path = (*path[:-1], replace(last, why=why, callee=None))
     doubt = _doubt(nearest.site)
     return Witness("patchable", path, {"patchable": Grade.MAY} if doubt else {}, doubt)
 
@@ -262,7 +262,7 @@ def _exposed(unsynced: Sequence[tuple[int, Entered, Finding]], sync_at: str) -> 
     names = list(dict.fromkeys(one.name for _, one, _ in unsynced))
     last = path[-1]
     why = f"no sync point ({sync_at}) before instrumentable code on some way from {_some(names)}"
-    return Witness("unsynced", (*path[:-1], Step(last.observer, last.place, last.what, why)))
+    return Witness("unsynced", (*path[:-1], replace(last, why=why, callee=None)))
 
 
 def _returned(returned: Sequence[Entered]) -> Witness:
