@@ -11,7 +11,7 @@ from nostale.lint.flow import Flow
 from nostale.lint.reach import Scope, entries
 from nostale.outside.instruction import Kind
 
-CC, OBJDUMP = "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-objdump"
+CC, LD, OBJDUMP = "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-ld", "aarch64-linux-gnu-objdump"
 
 PRELUDE = """
 .macro FUNC name:req
@@ -241,15 +241,19 @@ int chosen(unsigned int n, int x)
 """
 
 
+@pytest.mark.parametrize("linked", [False, True])
 @pytest.mark.parametrize(("cases", "spread", "load"), [(12, 1, "ldrb"), (12, 90, "ldrh")])
-def test_a_switch_goes_to_every_case_and_nowhere_else(build, cases, spread, load):
+def test_a_switch_goes_to_every_case_and_nowhere_else(build, tmp_path, cases, spread, load, linked):
     body = "".join(f"\tcase {n}: x = a(x + {n});{' x ^= b(x) * 3 + c(x);' * spread} return x;\n" for n in range(cases))
     path = build(SWITCH % body, "-fno-pic", suffix=".c")
+    if linked:  # then the table's address stands in adrp and add
+        path, whole = tmp_path / "vmlinux", path
+        subprocess.run([LD, "--unresolved-symbols=ignore-all", "-e", "0", "-o", path, whole], check=True)
     image = load_image(path)
     text = subprocess.run([OBJDUMP, "-d", path], check=True, capture_output=True, text=True).stdout
     jump = int(re.search(r"^ +([0-9a-f]+):.*\tbr\tx", text, re.MULTILINE)[1], 16)
     assert load in text
-    edges = site(image, "chosen", jump).edges
+    edges = Flow(image).site(jump if linked else at(image, "chosen", jump)).edges
     # Each case begins by loading its own constant: those are the targets, and there are as many as cases.
     assert len({edge.to for edge in edges}) == cases
     flow = Flow(image)

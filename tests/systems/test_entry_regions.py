@@ -14,7 +14,7 @@ import pytest
 from nostale.lint import lint, load_image
 from nostale.systems.entry.image import NOINSTR_ESCAPE_RULE, RULES
 
-CC = "aarch64-linux-gnu-gcc"
+CC, LD = "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-ld"
 
 PRELUDE = """
 #define noinstr __attribute__((noinline, section(".noinstr.text")))
@@ -54,17 +54,46 @@ static __always_inline void exit_to_user_mode(void) { trace_note(); user_enter_i
 """
 
 
-@pytest.fixture
-def found(tmp_path):
-    """Compile a source for arm64 and return (verdict, place's function, callee, why unknown) of each escape."""
+# What the linker script of a kernel says of the parts that are looked at here, arch/arm64/kernel/vmlinux.lds.S.
+SCRIPT = """
+SECTIONS {
+  . = 0xffff800080000000;
+  .text : { *(.text) __noinstr_text_start = .; *(.noinstr.text) __noinstr_text_end = .; }
+  .data : {
+    *(.data)
+    __start___jump_table = .; *(__jump_table) __stop___jump_table = .;
+    __start_kprobe_blacklist = .; *(_kprobe_blacklist) __stop_kprobe_blacklist = .;
+  }
+  .bss : { *(.bss) }
+}
+"""
+
+
+@pytest.fixture(params=["object", "linked"])
+def image(request, tmp_path):
+    """Compile a source for arm64, and link it as a kernel is."""
     if shutil.which(CC) is None:
         pytest.skip(f"no {CC}: apt-get install gcc-aarch64-linux-gnu")
 
     def run(source, *flags, debug="-g"):
-        path, output = tmp_path / "source.c", tmp_path / "object.o"
+        path, output, script, whole = (tmp_path / name for name in ("source.c", "object.o", "script", "vmlinux"))
         path.write_text(PRELUDE + source)
         subprocess.run([CC, "-c", "-O2", "-fno-pic", debug, *flags, "-o", output, path], check=True)
-        verdicts = [one.verdict for one in lint(load_image(output), [NOINSTR_ESCAPE_RULE]).results]
+        if request.param == "object":
+            return load_image(output)
+        script.write_text(SCRIPT)
+        subprocess.run([LD, "-T", script, "-o", whole, output], check=True)
+        return load_image(whole)
+
+    return run
+
+
+@pytest.fixture
+def found(image):
+    """Return (verdict, place's function, callee, why unknown) of each escape from what a source is compiled to."""
+
+    def run(source, *flags, debug="-g"):
+        verdicts = [one.verdict for one in lint(image(source, *flags, debug=debug), [NOINSTR_ESCAPE_RULE]).results]
         if [one.word for one in verdicts] == ["holds"]:
             return []
         lasts = [one.path[-1] for one in verdicts]
@@ -97,9 +126,8 @@ def test_code_outside_of_them_may_not(found, where):
     assert {one[:3] for one in found(USER % where)} == {("violated", "el0t_64_sync_handler", "handle")}
 
 
-def test_both_arms_of_the_inlined_copies_count(tmp_path, found):
-    found(USER % ("", "handle(regs);"))
-    paths = [one.verdict.path for one in lint(load_image(tmp_path / "object.o"), [NOINSTR_ESCAPE_RULE]).results]
+def test_both_arms_of_the_inlined_copies_count(image):
+    paths = [one.verdict.path for one in lint(image(USER % ("", "handle(regs);")), [NOINSTR_ESCAPE_RULE]).results]
     told = [[step.what for step in path] for path in paths]
     # Whether user mode is tracked or not: the copy is where the range ends.
     assert all("user_enter_irqoff(), inlined: the context is being taken down" in steps for steps in told)
@@ -176,6 +204,7 @@ def test_a_function_that_no_exception_comes_to_is_unknown(found):
     assert told[0][3].startswith("nothing in this image shows that patcher is reached from an exception vector")
 
 
+@pytest.mark.parametrize("image", ["object"], indirect=True)
 def test_a_callee_of_another_object_is_unknown(found):
     told = found(KERNEL % "extern void elsewhere(void); elsewhere();")
     assert [one[:3] for one in told] == [("unknown", "el1h_64_error_handler", "elsewhere")]
