@@ -44,21 +44,21 @@ def _distances(image: Image, jump: int, function: Symbol) -> tuple[int, ...]:
     """
     assert function.address is not None
     start = max(function.address, jump - _LOOK_BACK * 4)
-    table, base, size, low, last = None, None, 0, None, None
+    table, base, size, register, low, last = None, None, 0, -1, None, None
     for at in range(jump - 4, start - 4, -4):
         word = image.read(at, 4)
         used = fields(int.from_bytes(word, "little"), at)
         if base is None:
             base = next((place for _, place, _ in constants(word, at)), None)
         elif not size:
-            size = used.index_bytes
-        elif table is None and image.linked:
+            size, register = used.index_bytes, used.base
+        elif table is None and used.into == register and image.linked:
             low = used.added if low is None else low
             table = used.page + low if low is not None and used.page is not None else None
-        elif table is None:
+        elif table is None and used.into == register:
             reference = image.reference(at)
             table = reference.address if reference is not None else None
-        elif used.compared is not None:
+        elif table is not None and used.compared is not None:
             last = used.compared
             break
     if base is None or table is None or not size:

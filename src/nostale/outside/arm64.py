@@ -84,12 +84,16 @@ class Fields:
     """What one instruction tells of a switch table.
 
     Args:
+        into: the register that it writes.
+        base: the register that a load's address begins with, and what ADD adds to.
         page: the page that ADRP makes the address of.
         added: the immediate that ADD adds.
         index_bytes: how much a load with a register as its offset reads, 0 where it is not one.
         compared: the immediate that CMP compares with.
     """
 
+    into: int
+    base: int
     page: int | None
     added: int | None
     index_bytes: int
@@ -102,6 +106,8 @@ def fields(word: int, address: int) -> Fields:
     immediate = word >> 10 & 0xFFF
     load = word & 0x3F60_0C00 == 0x3860_0800 and word >> 30 < 3
     return Fields(
+        word & 31,
+        word >> 5 & 31,
         page,
         immediate if word & 0xFFC0_0000 == 0x9100_0000 else None,
         1 << (word >> 30) if load else 0,
