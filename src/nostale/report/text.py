@@ -136,7 +136,8 @@ def _path(path: Path) -> Iterator[Line]:
         marks = " ".join("●" if lane == step.observer else "│" for lane in lanes)
         last = number == len(path)
         place = safe(step.place) + (f" → {safe(step.callee)}" if step.callee else "")
-        place += f"  {safe(step.source)}" if step.source else ""
+        if step.source and "+0x" in step.place:  # the place of a model names its line itself
+            place += f"  {safe(step.source)}"
         yield line(
             f"      {number:4}  ",
             (marks, "lane"),
