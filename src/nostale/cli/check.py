@@ -15,7 +15,7 @@ from nostale.cli.lint import lint_image
 from nostale.cli.models import find_model, is_litmus
 from nostale.cli.nearest import nearest
 from nostale.cli.prove import default_means, run, run_litmus
-from nostale.cli.watch import LIVE, watch_live, watch_recording
+from nostale.cli.watch import LIVE, Ask, watch_live, watch_recording
 from nostale.contract import Answer, BadInput, NotHere, NotPermitted
 from nostale.systems.entry.demo import build_demo
 from nostale.systems.isolation.demo import WATCHED_CPU, recording
@@ -98,10 +98,10 @@ def _linted(*, broken: bool) -> Answer:
 def _watched() -> Answer:
     """Watch this machine if that is allowed, else the bundled recording, and say which."""
     try:
-        return _uncounted(watch_live(_SECONDS, own=False), f"this machine for {_SECONDS:g} s")
+        return _uncounted(watch_live(_SECONDS, Ask(own=False)), f"this machine for {_SECONDS:g} s")
     except (NotPermitted, NotHere) as error:
         print(f"nostale: note: this machine is not watched: {error}", file=sys.stderr)
-        return _uncounted(watch_recording(recording(), (WATCHED_CPU,), own=False), "the bundled recording")
+        return _uncounted(watch_recording(recording(), Ask((WATCHED_CPU,), own=False)), "the bundled recording")
 
 
 def _expecting(answer: Answer, expected: str) -> Answer:

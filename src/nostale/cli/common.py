@@ -83,6 +83,19 @@ def conclude(answer: Answer, failed: int, form: str, output: Path | None, color:
     return failed or code
 
 
+def read_text(path: Path) -> str:
+    """Return the text of a file that an option names.
+
+    Raises:
+        BadInput: it cannot be read.
+    """
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not text"
+        raise BadInput(str(path), f"cannot be read: {reason}", remedy="name a text file that is there") from None
+
+
 def print_or_write(text: str, output: Path | None) -> None:
     """Write the result to a file if one was named, else to stdout."""
     if output:

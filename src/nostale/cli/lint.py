@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nostale.cli.common import conclude, progress, render, result_options
+from nostale.cli.common import conclude, progress, read_text, render, result_options
 from nostale.cli.many import images_in, worked_through_at_once
-from nostale.contract import Answer, BadInput, Baseline, compare, read_baseline
+from nostale.contract import Answer, Baseline, compare, read_baseline
 from nostale.systems.catalogue import SYSTEMS
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def lint(
     nostale lint --sync-at serialize vmlinux           what runs before it on kernel entry
     nostale explain entry.noinstr-escape               what a finding means
     """
-    known = read_baseline(_text(baseline), str(baseline)) if baseline else None
+    known = read_baseline(read_text(baseline), str(baseline)) if baseline else None
     if bool(contract) != bool(bind):
         raise click.UsageError("--contract FILE.dot and --bind FILE.toml belong together")
     look = _by_contract(contract, bind) if contract and bind else partial(lint_image, sync_at=sync_at)
@@ -75,17 +75,9 @@ def _accepting(known: Baseline | None, answer: Answer) -> Answer:
     return known.applied(answer) if known else answer
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is not text"
-        raise BadInput(str(path), f"cannot be read: {reason}", remedy="name a text file that is there") from None
-
-
 def _by_contract(contract: Path, bind: Path) -> Callable[[Path], Answer]:
     """Return what runs a user's contract over an image, in place of the rules; it can be sent to another process."""
-    return partial(_lint_by, (_text(contract), str(contract), _text(bind), str(bind)))
+    return partial(_lint_by, (read_text(contract), str(contract), read_text(bind), str(bind)))
 
 
 def _lint_by(stated: tuple[str, str, str, str], image: Path) -> Answer:

@@ -2,74 +2,165 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from nostale.cli.common import output_options, progress, render
+from nostale.cli.common import output_options, progress, read_text, render
 from nostale.contract import Answer, BadInput
 from nostale.systems.catalogue import SYSTEMS
 
 if TYPE_CHECKING:
-    from nostale.watch import TraceMonitor
+    from nostale.watch import Budget, Gap, Trace, TraceMonitor
 
 LIVE = "live"
 _SECONDS = 10.0
+_FILE = click.Path(path_type=Path)
 _MOST_CPUS = 1 << 13
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked of a trace.
+
+    Args:
+        cpus: the watched CPUs, None for all.
+        pid: one thread only.
+        own: whether the tasks' own kernel entries are listed.
+        what_if: whether it is said which measures would have spared each break.
+        gaps: gap samples, None where there are none.
+        budgets, monitors: what is judged. Without budgets and monitors of the user's own, the contracts of the systems.
+    """
+
+    cpus: tuple[int, ...] | None = None
+    pid: int | None = None
+    own: bool = True
+    what_if: bool = False
+    gaps: tuple[Gap, ...] | None = None
+    budgets: tuple[Budget, ...] = ()
+    monitors: tuple[TraceMonitor, ...] = ()
+
+    def judged(self) -> Sequence[TraceMonitor]:
+        """Return the contracts that are judged."""
+        return self.monitors if self.monitors or self.budgets else _monitors()
 
 
 @click.command()
 @click.argument("trace", default=LIVE, metavar="[TRACE|live]")
 @click.option("--cpu", "cpus", metavar="LIST", help="Watch these CPUs, such as 1 or 2-5,8. Default: all.")
-@click.option("--pid", type=click.IntRange(1), help="Only interruptions of this thread.")
+@click.option("--pid", type=click.IntRange(1), help="Only interruptions of this thread, wherever it runs.")
 @click.option(
     "--seconds", type=click.FloatRange(0.1, 86400), default=_SECONDS, show_default=True, help="Watch live this long."
 )
 @click.option("--own/--no-own", default=True, help="List the tasks' own system calls and page faults too.")
+@click.option("--gaps", type=_FILE, metavar="FILE", help="Gaps that a task saw (JSON): tell those the kernel did not.")
+@click.option("--what-if", is_flag=True, help="Say of each break which measures would have spared it.")
+@click.option("--budget", "budgets", multiple=True, metavar="CAUSE=N", help="Exit 1 on more breaks than N; repeatable.")
+@click.option("--diff", nargs=2, metavar="OLD NEW", help="What changed between two recordings, by cause.")
 @output_options
 def watch(
-    trace: str, cpus: str | None, pid: int | None, seconds: float, own: bool, form: str, output: Path | None, color: str
+    trace: str,
+    cpus: str | None,
+    pid: int | None,
+    seconds: float,
+    own: bool,
+    gaps: Path | None,
+    what_if: bool,
+    budgets: tuple[str, ...],
+    diff: tuple[str, str] | None,
+    form: str,
+    output: Path | None,
+    color: str,
 ) -> int:
     """Name every interruption of the watched CPUs with its cause, in a trace.dat recording or on this machine.
 
     \b
     nostale watch trace.dat --cpu 1            a recording by trace-cmd (clock mono)
     nostale watch live --cpu 1 --seconds 5     this machine; needs root and tracefs
+    nostale watch trace.dat --cpu 1 --budget text-patch=0 --budget any=100
+    nostale watch --diff old.dat new.dat --cpu 1
+
+    With --budget that alone is judged, and not the contracts that are judged otherwise.
     """
-    listed = None if cpus is None else cpu_list(cpus)
-    if trace == LIVE:
-        answer = watch_live(seconds, listed, pid=pid, own=own)
-    else:
-        answer = watch_recording(Path(trace), listed, pid=pid, own=own)
+    ask = Ask(
+        cpus=None if cpus is None else cpu_list(cpus),
+        pid=pid,
+        own=own,
+        what_if=what_if,
+        gaps=_gaps(gaps),
+        budgets=_budgets(budgets),
+    )
+    if diff:
+        return render(_differing(diff, ask), form, output, color)
+    answer = watch_live(seconds, ask) if trace == LIVE else watch_recording(Path(trace), ask)
     return render(answer, form, output, color)
 
 
-def watch_recording(
-    path: Path, cpus: tuple[int, ...] | None = None, *, pid: int | None = None, own: bool = True
-) -> Answer:
+def watch_recording(path: Path, ask: Ask | None = None) -> Answer:
     """Analyse a recording."""
-    from nostale.watch import analyse, needed, read_trace
+    ask = ask or Ask()
+    from nostale.watch import needed, read_trace
 
-    monitors = _monitors()
     with progress(f"watch {path}") as tell:
-        trace = read_trace(path, needed(monitors), fold_calls=not own)
-        return analyse(trace, cpus, monitors, pid=pid, own=own, progress=tell)
+        # A gap is silent where no event of any kind lies in it.
+        wanted = None if ask.gaps is not None else needed(ask.judged())
+        trace = read_trace(path, wanted, fold_calls=not (ask.own or ask.what_if or ask.budgets or ask.gaps is not None))
+        return _answer(trace, ask, tell)
 
 
-def watch_live(
-    seconds: float, cpus: tuple[int, ...] | None = None, *, pid: int | None = None, own: bool = True
-) -> Answer:
+def watch_live(seconds: float, ask: Ask | None = None) -> Answer:
     """Watch this machine.
 
     Raises:
         NotPermitted, NotHere: tracing is not to be had.
     """
-    from nostale.watch import analyse
     from nostale.watch import watch_live as record
 
+    ask = ask or Ask()
     with progress("watching this machine") as tell:
-        return analyse(record(seconds, cpus, progress=tell), cpus, _monitors(), pid=pid, own=own, progress=tell)
+        return _answer(record(seconds, ask.cpus, progress=tell), ask, tell)
+
+
+def _answer(trace: Trace, ask: Ask, tell: Callable[[str], None]) -> Answer:
+    from nostale.watch import analyse, judge_budgets
+
+    answer = analyse(
+        trace,
+        ask.cpus,
+        ask.judged(),
+        pid=ask.pid,
+        own=ask.own or bool(ask.budgets),
+        gaps=ask.gaps,
+        what_if=ask.what_if,
+        progress=tell,
+    )
+    return replace(answer, results=(*answer.results, *judge_budgets(answer, ask.budgets)))
+
+
+def _differing(paths: tuple[str, str], ask: Ask) -> Answer:
+    from nostale.watch import diff
+
+    old, new = (watch_recording(Path(path), replace(ask, budgets=())) for path in paths)
+    return diff(old, new)
+
+
+def _gaps(path: Path | None) -> tuple[Gap, ...] | None:
+    if path is None:
+        return None
+    from nostale.watch import read_gaps
+
+    return read_gaps(read_text(path), str(path))
+
+
+def _budgets(texts: tuple[str, ...]) -> tuple[Budget, ...]:
+    if not texts:
+        return ()
+    from nostale.watch import read_budget
+
+    return tuple(map(read_budget, texts))
 
 
 def _monitors() -> list[TraceMonitor]:

@@ -12,6 +12,7 @@ from nostale.contract.events import Event, Role
 from nostale.contract.finding import FindingKey, finding_key, leaves, stable
 from nostale.contract.interruption import (
     Cause,
+    Change,
     Interruption,
     Kind,
     Link,
@@ -41,6 +42,7 @@ __all__ = [
     "Bound",
     "Broken",
     "Cause",
+    "Change",
     "Changed",
     "Contract",
     "Event",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nostale.contract.interruption import Interruption
+from nostale.contract.interruption import Change, Interruption
 from nostale.contract.path import Path
 from nostale.contract.verdict import Verdict, worst
 
@@ -87,6 +87,7 @@ class Answer:
         results: one a verdict, in a stable order.
         search: prove only.
         breaks: watch only; None elsewhere.
+        changes: watch --diff only; None elsewhere.
         parts: check only, an answer a target.
         expected: the verdict a demonstration must have; None elsewhere.
         counted: whether it counts towards the verdict of what it is part of.
@@ -105,6 +106,7 @@ class Answer:
     counted: bool = True
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
+    changes: tuple[Change, ...] | None = None
 
     @property
     def verdict(self) -> str:

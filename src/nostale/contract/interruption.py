@@ -178,6 +178,38 @@ class Total:
     remedies: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How one cause differs between two recordings.
+
+    Args:
+        cause: the work that ran.
+        old: its interruptions in the first.
+        new: in the second.
+        old_s, new_s: how long each recording is.
+        chance: how likely counts that differ so much are by chance.
+        sure: whether that is unlikely enough to call it a change.
+    """
+
+    cause: Work
+    old: Total
+    new: Total
+    old_s: float
+    new_s: float
+    chance: float
+    sure: bool
+
+    @property
+    def old_per_s(self) -> float:
+        """Interruptions a second in the first."""
+        return self.old.count / self.old_s
+
+    @property
+    def new_per_s(self) -> float:
+        """Interruptions a second in the second."""
+        return self.new.count / self.new_s
+
+
 def totals(breaks: Iterable[Interruption]) -> tuple[Total, ...]:
     """Sum interruptions up by cause, the one that cost most first, then by count and name."""
     groups: dict[Work, list[Interruption]] = {}

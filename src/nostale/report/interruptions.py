@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from nostale.contract import Cause, Interruption, totals
+from nostale.contract import Cause, Change, Interruption, Vanishes, totals
 from nostale.report.line import Line, line, safe
 
 _BREAKS_SHOWN = 20
 _SENDERS_SHOWN = 40
+_ARGUMENTS_SHOWN = 4
 
 
 def interruption_lines(breaks: Sequence[Interruption]) -> Iterator[Line]:
@@ -24,8 +25,39 @@ def interruption_lines(breaks: Sequence[Interruption]) -> Iterator[Line]:
     yield line("")
     yield from _longest(breaks)
     yield line("")
+    yield from _what_if(breaks)
     yield from _details(breaks)
     yield from _remedies(breaks)
+
+
+def change_lines(changes: Sequence[Change]) -> Iterator[Line]:
+    """Tell what changed between two recordings, by cause, in rates: their lengths differ."""
+    rows = [
+        (
+            str(one.cause),
+            _direction(one),
+            f"{one.old_per_s:,.1f}",
+            f"{one.new_per_s:,.1f}",
+            _us(one.old.worst_ns),
+            _us(one.new.worst_ns),
+            f"{one.chance:.2g}",
+        )
+        for one in changes
+    ]
+    yield line("")
+    numbers = ("old a second", "new a second", "old worst us", "new worst us", "by chance")
+    yield from _table(("cause", ""), numbers, rows)
+    yield line("")
+
+
+def _direction(one: Change) -> str:
+    if not one.sure:
+        return "as before"
+    return "more" if one.new_per_s > one.old_per_s else "less"
+
+
+def _us(length_ns: int | None) -> str:
+    return "?" if length_ns is None else f"{length_ns / 1e3:,.1f}"
 
 
 def sender_of(cause: Cause) -> str:
@@ -92,6 +124,42 @@ def _longest(breaks: Iterable[Interruption]) -> Iterator[Line]:
         rows.append(row)
     headings = ("at (s)", "CPU", "arrived as", "cause", "sent by", "system call", "function")
     yield from _table(headings, ("us",), rows)
+
+
+def _what_if(breaks: Sequence[Interruption]) -> Iterator[Line]:
+    """Tell how many breaks each measure would have spared, and by which arguments."""
+    told = Counter(
+        (one.measure, one.vanishes, one.why)
+        for each in breaks
+        for one in each.what_if
+        if one.vanishes is not Vanishes.NO
+    )
+    measures = list(dict.fromkeys(one.measure for each in breaks for one in each.what_if))
+    if not measures:
+        return
+    yield line(("  what if:", "bold"))
+    for measure in measures:
+        counts = {
+            word: sum(n for (name, vanishes, _), n in told.items() if (name, vanishes) == (measure, word))
+            for word in (Vanishes.YES, Vanishes.UNKNOWN)
+        }
+        spared_ns = sum(
+            each.duration_ns or 0
+            for each in breaks
+            for one in each.what_if
+            if one.measure == measure and one.vanishes is Vanishes.YES
+        )
+        yield line(
+            f"    {measure}: {counts[Vanishes.YES]:,} of {len(breaks):,} would vanish ({spared_ns / 1e3:,.1f} us), "
+            f"of {counts[Vanishes.UNKNOWN]:,} it is not known"
+        )
+        mine = [(vanishes, why, n) for (name, vanishes, why), n in told.items() if name == measure]
+        mine.sort(key=lambda one: (one[0] is Vanishes.UNKNOWN, -one[2], one[1]))
+        for vanishes, why, n in mine[:_ARGUMENTS_SHOWN]:
+            yield line((f"      {n:,} {vanishes}: {safe(why)}", "dim"))
+        if len(mine) > _ARGUMENTS_SHOWN:
+            yield line((f"      and {len(mine) - _ARGUMENTS_SHOWN} more arguments", "dim"))
+    yield line("")
 
 
 def _details(breaks: Iterable[Interruption]) -> Iterator[Line]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from nostale.contract import Answer, Cause, Holds, Interruption, Result, Step, Total, Unknown, Violated, totals
+from nostale.contract import Answer, Cause, Change, Holds, Interruption, Result, Step, Total, Unknown, Violated, totals
 
 Object = dict[str, Any]
 
@@ -35,6 +35,8 @@ def _answer(answer: Answer) -> Object:
     if answer.breaks is not None:
         made["breaks"] = [_interruption(one) for one in answer.breaks]
         made["causes"] = [_total(one) for one in totals(answer.breaks)]
+    if answer.changes is not None:
+        made["changes"] = [_change(one) for one in answer.changes]
     if answer.tables:
         made["tables"] = [
             {"id": one.id, "title": one.title, "columns": list(one.columns), "rows": [list(row) for row in one.rows]}
@@ -98,6 +100,20 @@ def _total(one: Total) -> Object:
         "worst_ns": one.worst_ns,
         "without_duration": one.open,
         "remedies": [{"remedy": remedy, "source": source} for remedy, source in one.remedies],
+    }
+
+
+def _change(one: Change) -> Object:
+    return {
+        "cause": str(one.cause),
+        "old_count": one.old.count,
+        "new_count": one.new.count,
+        "old_per_s": round(one.old_per_s, 3),
+        "new_per_s": round(one.new_per_s, 3),
+        "old_worst_ns": one.old.worst_ns,
+        "new_worst_ns": one.new.worst_ns,
+        "chance": float(f"{one.chance:.3g}"),
+        "changed": one.sure,
     }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from nostale.contract import Answer, Holds, Path, Result, Table, Unknown, Violated
-from nostale.report.interruptions import interruption_lines
+from nostale.report.interruptions import change_lines, interruption_lines
 from nostale.report.line import Line, line, safe
 
 
@@ -35,6 +35,8 @@ def _lines(answer: Answer) -> Iterator[Line]:
         yield from _parts(answer)
     if answer.breaks is not None:
         yield from interruption_lines(answer.breaks)
+    if answer.changes is not None:
+        yield from change_lines(answer.changes)
     told: set[str] = set()
     drawn: dict[Path, str] = {}
     for result in answer.results:

@@ -1,6 +1,9 @@
 """Every event of a trace or a machine: who interrupted a CPU, why, and whether a contract was kept."""
 
 from nostale.watch.analyse import analyse
+from nostale.watch.budgets import Budget, judge_budgets, read_budget
+from nostale.watch.diff import diff
+from nostale.watch.gaps import Gap, read_gaps
 from nostale.watch.live import watch_live
 from nostale.watch.monitors import Occurrence, Sight, TraceMonitor, run_monitor
 from nostale.watch.needs import needed
@@ -10,13 +13,19 @@ from nostale.watch.save import save
 from nostale.watch.trace import Trace
 
 __all__ = [
+    "Budget",
+    "Gap",
     "Lost",
     "Occurrence",
     "Sight",
     "Trace",
     "TraceMonitor",
     "analyse",
+    "diff",
+    "judge_budgets",
     "needed",
+    "read_budget",
+    "read_gaps",
     "read_trace",
     "run_monitor",
     "save",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from nostale.contract import Answer, BadInput, Interruption, Result, Work
 from nostale.watch.causes import OWN, interruptions, own_entry
+from nostale.watch.gaps import Gap, Samples, explain_gaps
 from nostale.watch.joins import Joins
 from nostale.watch.migrations import rejoin
 from nostale.watch.monitors import TraceMonitor, run_monitor
 from nostale.watch.needs import missing
 from nostale.watch.spans import Span, spans
 from nostale.watch.trace import Trace
+from nostale.watch.whatif import with_what_if
 
 Progress = Callable[[str], None]
 
@@ -26,6 +28,8 @@ def analyse(
     *,
     pid: int | None = None,
     own: bool = True,
+    gaps: Iterable[Gap] | None = None,
+    what_if: bool = False,
     progress: Progress | None = None,
 ) -> Answer:
     """Name every interruption of tasks on `cpus`, and run `monitors`.
@@ -34,6 +38,8 @@ def analyse(
         cpus: the watched CPUs; None watches every recorded one, and a note says so.
         pid: only interruptions of this thread, on whichever of those CPUs it runs.
         own: also list the tasks' own system calls and page faults (they are counted either way).
+        gaps: that a task saw in user space: those in which the kernel did nothing become breaks of kind `unseen`.
+        what_if: say of each break which measures would have spared it.
         progress: told what is being done, for a terminal.
 
     Returns:
@@ -69,7 +75,13 @@ def analyse(
             own_entries += 1
             if own:
                 breaks.append(own_entry(span, joins))
+        samples = None if gaps is None else explain_gaps(trace, gaps, watched)
+        if samples is not None:
+            breaks.extend(one for one in samples.unseen if pid in (None, one.pid))
         breaks.sort(key=lambda one: (one.start_ns, one.cpu))
+        if what_if:
+            tell("what if")
+            breaks = with_what_if(breaks, joins)
     results: list[Result] = []
     for monitor in monitors:
         tell(f"contract {monitor.binding.contract.id}")
@@ -77,7 +89,7 @@ def analyse(
     return Answer(
         command="watch",
         target=trace.origin.name,
-        coverage=_coverage(trace, watched, breaks, own_entries),
+        coverage=_coverage(trace, watched, breaks, own_entries) | _gap_coverage(samples),
         results=tuple(results),
         breaks=tuple(breaks),
         notes=_notes(trace, cpus, pid),
@@ -129,6 +141,16 @@ def _coverage(
         "events_missing": list(missing(trace)),
         "gaps": len(trace.lost),
         "span_ns": trace.table.last_ns - trace.table.first_ns,
+    }
+
+
+def _gap_coverage(samples: Samples | None) -> dict[str, int | str | bool | list[str]]:
+    if samples is None:
+        return {"host_gaps": "not looked for (needs --gaps FILE or, live, --sample-gaps)"}
+    return {
+        "host_gaps": len(samples.unseen),
+        "gap_samples": samples.given,
+        "gap_samples_outside": samples.outside,
     }
 
 

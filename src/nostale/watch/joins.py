@@ -317,6 +317,10 @@ class Joins:
         stack = self.stack(row)
         if stack:
             return any(frame.startswith(_IRQ_FRAMES) for frame in stack)
+        return self.inside_entry(row)
+
+    def inside_entry(self, row: int) -> bool:
+        """Whether the CPU was in an interrupt or softirq when `row` happened."""
         return self._open_entry(row, (*ENTRIES,), (*EXITS,)) is not None
 
     def timer(self, row: int) -> int | None:

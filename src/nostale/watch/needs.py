@@ -51,6 +51,7 @@ EXTRAS: Final = {
     "user_enter": "context_tracking",
     "task_newtask": "task",
     "sched_process_exec": "sched",
+    "rcu_batch_start": "rcu",
 }
 # A stack is taken with each of these, on the sender's side.
 STACKS: Final = ("csd_queue_cpu", "ipi_send_cpu", "ipi_send_cpumask", "sched_waking", "workqueue_queue_work")

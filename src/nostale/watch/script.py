@@ -46,6 +46,7 @@ _FIELDS: Final = {
     "ipi_send_cpumask": "m:cpumask p:callsite p:callback",
     "tick_stop": "i:success i:dependency",
     "sched_switch": "c:prev_comm i:prev_pid i:prev_prio l:prev_state c:next_comm i:next_pid i:next_prio",
+    "sched_migrate_task": "c:comm i:pid i:prio i:orig_cpu i:dest_cpu",
     "sched_waking": "c:comm i:pid i:prio i:target_cpu",
     "sys_enter": "l:id a:args",
     "sys_exit": "l:id l:ret",

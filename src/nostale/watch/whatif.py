@@ -1,0 +1,213 @@
+"""What measures would have done about each interruption, argued from the events around it.
+
+Two of them exist only as proposals: to defer the IPIs of text patches, and those that flush kernel mappings, to the
+next kernel entry of a CPU that is in user mode. Whether such a deferral is safe is the isolation system's question;
+here it is only said which interruptions it would spare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+
+from nostale.contract import Interruption, Kind, Vanishes, WhatIf, Work
+from nostale.watch.joins import Joins
+
+YES, NO, UNKNOWN = Vanishes.YES, Vanishes.NO, Vanishes.UNKNOWN
+_QUEUE: Final = ("sched_switch", "sched_waking", "sched_migrate_task")
+_KERNEL_FLUSHES: Final = frozenset({"do_kernel_range_flush", "do_flush_tlb_all"})  # arch/x86/mm/tlb.c
+_EXPEDITED: Final = "rcu_exp_handler"  # kernel/rcu/tree_exp.h
+_FAULT_OVER_NS: Final = 100_000
+_RIGHT_AFTER_NS: Final = 20_000  # softirqs run on the way out of the interrupt that raised them
+_DEVICE_SOFTIRQS: Final = frozenset({"NET_TX", "NET_RX", "BLOCK", "IRQ_POLL"})
+Told = tuple[Vanishes, str]
+
+
+def with_what_if(breaks: Sequence[Interruption], joins: Joins) -> list[Interruption]:
+    """Return the interruptions, ordered as they are, each with what every measure would have done about it."""
+    look = _Look(joins)
+    made = []
+    before: dict[int, Interruption] = {}
+    for one in breaks:
+        entry = before.get(one.cpu) if one.kind is Kind.SOFTIRQ else None
+        told = tuple(WhatIf(name, *measure(one, entry, look)) for name, measure in _MEASURES)
+        made.append(replace(one, what_if=told))
+        if one.kind in (Kind.TIMER_TICK, Kind.TIMER, Kind.DEVICE_IRQ):
+            before[one.cpu] = one
+    return made
+
+
+@dataclass(slots=True)
+class _Look:
+    """What the measures need to know of the moment of an interruption."""
+
+    joins: Joins
+    waiting: dict[int, tuple[list[int], list[frozenset[int]]]] = field(default_factory=dict)
+
+    def row(self, one: Interruption) -> int:
+        """Return the first row of the interruption's CPU at its start."""
+        trace = self.joins.trace
+        low, high = np.searchsorted(trace.ts, [one.start_ns, one.start_ns + 1])
+        mine = np.flatnonzero(trace.cpu[low:high] == one.cpu)
+        return int(low + mine[0]) if mine.size else int(low)
+
+    def in_user_mode(self, one: Interruption) -> tuple[bool | None, str]:
+        """Whether the interrupted task was in user mode, None where that is not known, and how one knows."""
+        joins, row = self.joins, self.row(one)
+        trace = joins.trace
+        if one.pid is None or not (trace.has("sys_enter") and trace.has("sys_exit")):
+            return None, "no sys_enter and sys_exit events: whether the task was in user mode is not known"
+        if trace.lost_between(one.cpu, one.start_ns - _FAULT_OVER_NS, one.start_ns):
+            return None, "events were lost just before: whether the task was in user mode is not known"
+        call = joins.syscall(one.pid, row)
+        if call is not None:
+            return False, f"the task was in the kernel, in {call}"
+        if joins.inside_entry(row):
+            return False, "the CPU was in the kernel, in an interrupt"
+        fault = joins.last_of(one.pid, row, "page_fault_user", "sys_enter", "user_enter")
+        if fault is not None and joins.event(fault) == "page_fault_user":
+            if one.start_ns - int(trace.ts[fault]) < _FAULT_OVER_NS:
+                return None, "a page fault began just before: whether it was over is not known"
+            return True, "the task was in user mode (its last page fault, long before, is taken to be over)"
+        return True, "the task was in user mode"
+
+    def others_waiting(self, one: Interruption) -> frozenset[int] | None:
+        """Return the tasks that were runnable on the CPU but not running; None where that is not known."""
+        trace = self.joins.trace
+        if not all(map(trace.has, _QUEUE)):
+            return None
+        if one.cpu not in self.waiting:
+            self.waiting[one.cpu] = self._waiting(one.cpu)
+        rows, queues = self.waiting[one.cpu]
+        at = int(np.searchsorted(rows, self.row(one))) - 1
+        return queues[at] if at >= 0 else frozenset()
+
+    def _waiting(self, cpu: int) -> tuple[list[int], list[frozenset[int]]]:
+        joins = self.joins
+        trace = joins.trace
+        rows: list[int] = []
+        queues: list[frozenset[int]] = []
+        queue: frozenset[int] = frozenset()
+        running: set[int] = set()
+        for row in trace.rows(*_QUEUE).tolist():
+            event = joins.event(row)
+            if event == "sched_waking":  # its target_cpu is where the task last ran: a move from there follows
+                pid = joins.number(row, event, "pid")
+                if joins.number(row, event, "target_cpu") != cpu or pid in running:  # one that only meant to sleep
+                    continue
+                following = queue | {pid}
+            elif event == "sched_migrate_task":
+                pid, here = joins.number(row, event, "pid"), joins.number(row, event, "dest_cpu") == cpu
+                following = queue | {pid} if here else queue - {pid}
+            else:
+                came, left = joins.number(row, event, "next_pid"), joins.number(row, event, "prev_pid")
+                running.discard(left)
+                running.add(came)
+                following = queue - {came}
+                if int(trace.cpu[row]) == cpu and left and not joins.number(row, "sched_switch", "prev_state") & 0xFF:
+                    following |= {left}
+            if following != queue:
+                queue = following
+                rows.append(row)
+                queues.append(queue)
+        return rows, queues
+
+
+Measure = Callable[[Interruption, Interruption | None, _Look], Told]
+
+
+def _nohz_full(one: Interruption, entry: Interruption | None, look: _Look) -> Told:
+    if one.kind is Kind.TIMER_TICK:
+        return _tick(one, look)
+    if one.kind is Kind.SOFTIRQ and _right_after(one, entry) and entry and entry.kind is Kind.TIMER_TICK:
+        vanishes, why = _tick(entry, look)
+        return (vanishes, f"raised by the tick just before: {why}")
+    if one.cause.function == _EXPEDITED:
+        user, why = look.in_user_mode(one)
+        if user is None:
+            return UNKNOWN, why
+        return (YES, f"{why}: RCU asks no nohz_full CPU that is there") if user else (NO, why)
+    if one.kind is Kind.CONTEXT_SWITCH and one.cause.kind is Work.TICK:
+        return NO, "another task wanted the CPU: with two of them the tick stays"
+    return NO, "it stops ticks, and what ticks and grace periods bring"
+
+
+def _tick(one: Interruption, look: _Look) -> Told:
+    if one.cause.detail.startswith("it was not stopped"):
+        return NO, one.cause.detail
+    others = look.others_waiting(one)
+    if others is None:
+        return UNKNOWN, f"not all of {', '.join(_QUEUE)} were recorded: whether another task was runnable is not known"
+    if others:
+        pid = min(others)
+        return NO, f"another task was runnable on this CPU: {look.joins.comm(pid) or '?'}-{pid}"
+    return YES, "no other task was runnable on this CPU"
+
+
+def _rcu_nocbs(one: Interruption, entry: Interruption | None, look: _Look) -> Told:
+    if one.cause.kind is not Work.RCU:
+        return NO, "it offloads RCU callbacks only"
+    if one.cause.function == _EXPEDITED:
+        return NO, "an expedited grace period asks CPUs whether their callbacks are offloaded or not"
+    if one.kind is not Kind.SOFTIRQ:
+        return NO, "this is not RCU_SOFTIRQ, which runs callbacks"
+    trace = look.joins.trace
+    if not trace.has("rcu_batch_start") or one.duration_ns is None:
+        return UNKNOWN, "whether it ran callbacks or noted a quiescent state is not told: no rcu_batch_start events"
+    rows = trace.rows("rcu_batch_start")
+    low, high = np.searchsorted(trace.ts[rows], [one.start_ns, one.start_ns + one.duration_ns + 1])
+    ran = bool((trace.cpu[rows[low:high]] == one.cpu).any())
+    return (YES, "it ran callbacks") if ran else (NO, "it ran no callbacks, it noted a quiescent state")
+
+
+def _irq_affinity(one: Interruption, entry: Interruption | None, look: _Look) -> Told:
+    device = one.kind is Kind.DEVICE_IRQ
+    if one.kind is Kind.SOFTIRQ and one.cause.function in _DEVICE_SOFTIRQS:
+        if entry is None or entry.kind is not Kind.DEVICE_IRQ or not _right_after(one, entry):
+            return UNKNOWN, "no device's interrupt stands just before: who raised this softirq is not known"
+        device = True
+    if not device:
+        return NO, "it moves the interrupts of devices only"
+    if one.cause.kind is Work.BLOCK_IO:
+        return UNKNOWN, "a queue's managed interrupt stays with the CPU that submitted the I/O, which is not traced"
+    return YES, "the device's interrupt would go to another CPU, and its softirq with it"
+
+
+def _defer_text(one: Interruption, entry: Interruption | None, look: _Look) -> Told:
+    if one.cause.kind is not Work.TEXT_PATCH or one.kind is not Kind.IPI_CALL:
+        return NO, "it defers IPIs of text patches only"
+    return _deferred(one, look, "it would synchronise on its next kernel entry, before it runs any of the changed text")
+
+
+def _defer_flush(one: Interruption, entry: Interruption | None, look: _Look) -> Told:
+    if one.cause.kind is not Work.TLB_FLUSH or one.kind is not Kind.IPI_CALL:
+        return NO, "it defers flushes of kernel mappings only"
+    if one.cause.function not in _KERNEL_FLUSHES:
+        return NO, f"{one.cause.function or 'this'} flushes mappings of user memory, which the task uses"
+    return _deferred(one, look, "it would flush on its next kernel entry, before it uses a kernel mapping")
+
+
+def _deferred(one: Interruption, look: _Look, then: str) -> Told:
+    user, why = look.in_user_mode(one)
+    if user is None:
+        return UNKNOWN, why
+    return (YES, f"{why}: {then}") if user else (NO, why)
+
+
+def _right_after(one: Interruption, entry: Interruption | None) -> bool:
+    """Whether `one` ran on the way out of `entry`."""
+    if entry is None or entry.duration_ns is None:
+        return False
+    return 0 <= one.start_ns - (entry.start_ns + entry.duration_ns) <= _RIGHT_AFTER_NS
+
+
+_MEASURES: Final[tuple[tuple[str, Measure], ...]] = (
+    ("nohz_full", _nohz_full),
+    ("rcu_nocbs", _rcu_nocbs),
+    ("irq-affinity", _irq_affinity),
+    ("defer-text-patch", _defer_text),
+    ("defer-kernel-tlb", _defer_flush),
+)
