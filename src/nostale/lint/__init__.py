@@ -16,7 +16,7 @@ from nostale.lint.image import Class, Image
 from nostale.lint.loading import build_image, load_image
 from nostale.lint.patchable import Patchable, Patched, PatchSite
 from nostale.lint.paths import Hop, Paths, Ways
-from nostale.lint.reach import vector_slots
+from nostale.lint.reach import Scope, vector_slots
 from nostale.lint.references import Reference
 from nostale.lint.rule import Audited, AuditRule, ImageRule, Occurrence, Regions, Rule, Stated
 from nostale.lint.story import tell_hops, tell_way
@@ -50,6 +50,7 @@ __all__ = [
     "Reference",
     "Regions",
     "Rule",
+    "Scope",
     "Site",
     "Stated",
     "Symbol",

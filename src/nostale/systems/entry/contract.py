@@ -170,4 +170,107 @@ PROBE_RECURSION = Contract(
     ),
 )
 
-CONTRACTS = (NOINSTR_ESCAPE, NOINSTR_UNBALANCED, NOINSTR_INDIRECT, NOINSTR_INSTRUMENTED, PROBE_RECURSION)
+SWAPGS_FENCE = Contract(
+    id="entry.swapgs-fence",
+    title="a SWAPGS that a branch decides on is followed by a fence before anything is read through GS",
+    why="A CPU that mispredicts the branch runs on with the wrong GS base: user mode chooses where the kernel reads "
+    "its own variables from, and finds out by the cache what was read (CVE-2019-1125). Both arms need the fence, the "
+    "one without SWAPGS too.",
+    remedy="FENCE_SWAPGS_USER_ENTRY after the SWAPGS of an entry from user mode, FENCE_SWAPGS_KERNEL_ENTRY on the arm "
+    "that has none and where both meet.",
+    keys=_CONTEXT,
+    observer="context",
+    events=(
+        Event("decide", Role.CHANGE, _CONTEXT, "a branch decides whether SWAPGS runs: it may be mispredicted"),
+        Event("swap", Role.OTHER, _CONTEXT, "SWAPGS"),
+        Event("fence", Role.SYNC, _CONTEXT, "a fence: nothing after it runs before the branch is resolved"),
+        Event("gs", Role.USE, _CONTEXT, "memory is read or written through GS, or control leaves for code that does"),
+    ),
+    requirements=("EN-9", "EN-10", "EN-14"),
+    sources=(
+        Source("arch/x86/entry/calling.h, FENCE_SWAPGS_USER_ENTRY, FENCE_SWAPGS_KERNEL_ENTRY, v6.12"),
+        Source("Documentation/admin-guide/hw-vuln/spectre.rst, 'Spectre variant 1 (swapgs)', v6.12"),
+        Source("c07e45553da1 x86/entry: Add a fence for kernel entry SWAPGS in paranoid_entry()"),
+    ),
+    automaton=Automaton.of(
+        "swapgs_fence",
+        [
+            *(("resolved", event, "resolved") for event in ("swap", "fence", "gs")),
+            *((state, "decide", "open") for state in ("resolved", "open")),
+            ("open", "swap", "open"),
+            ("open", "fence", "resolved"),
+        ],
+        initial="resolved",
+        forbidden=("gs",),
+    ),
+)
+
+_OFF = ("lockdep-off", "rcu-on", "trace-off")
+_ON = ("trace-on", "prepare", "rcu-off", "lockdep-on")
+
+ORDER = Contract(
+    id="entry.order",
+    title="lockdep, context tracking and tracing are told of an entry in order, and mirrored on the way back",
+    why="Tracing needs RCU, and RCU's own checks need lockdep to know that interrupts are off. Told in another order, "
+    "a tracepoint runs while RCU does not watch, or lockdep reports what is not there and misses what is.",
+    remedy="On entry lockdep_hardirqs_off(), then context tracking (RCU), then trace_hardirqs_off_finish(). On the way "
+    "back trace_hardirqs_on_prepare() and lockdep_hardirqs_on_prepare(), then context tracking, then "
+    "lockdep_hardirqs_on().",
+    keys=_CONTEXT,
+    observer="context",
+    events=(
+        Event("lockdep-off", Role.OTHER, _CONTEXT, "lockdep is told that interrupts are off"),
+        Event("rcu-on", Role.OTHER, _CONTEXT, "RCU watches"),
+        Event("trace-off", Role.OTHER, _CONTEXT, "tracing is told that interrupts are off"),
+        Event("trace-on", Role.OTHER, _CONTEXT, "tracing is told that interrupts will be on"),
+        Event("prepare", Role.OTHER, _CONTEXT, "lockdep is told that interrupts will be on"),
+        Event("rcu-off", Role.OTHER, _CONTEXT, "RCU stops watching"),
+        Event("idle", Role.OTHER, _CONTEXT, "RCU stops watching an idle CPU; whatever interrupts it tells RCU again"),
+        Event("lockdep-on", Role.OTHER, _CONTEXT, "lockdep is told that interrupts are on"),
+        Event("unmask", Role.OTHER, _CONTEXT, "interrupts are enabled"),
+    ),
+    requirements=("EN-7", "EN-8", "EN-13", "EN-18", "EN-23"),
+    sources=(
+        Source("kernel/entry/common.c, include/linux/entry-common.h, v6.12"),
+        Source("Documentation/core-api/entry.rst, 'Syscalls', 'Interrupts and regular exceptions', v6.12"),
+        Source("9d820f68b2bd entry: Fix the incorrect ordering of lockdep and RCU check"),
+        Source("arm64 entry series, Mark Rutland, November 2020: ca1314d73eed, 23529049c684, 7cd1ea1010ac"),
+        Source("kvm: fix latent guest entry/exit bugs, Mark Rutland, 2022"),
+    ),
+    automaton=Automaton.of(
+        "order",
+        [
+            # Entry: each may be missing, where the caller or the configuration has it elsewhere; none may come early.
+            ("anywhere", "lockdep-off", "told lockdep"),
+            *((state, "rcu-on", "RCU watches") for state in ("anywhere", "told lockdep", "away")),
+            *((state, "trace-off", "inside") for state in ("anywhere", "told lockdep", "RCU watches", "inside")),
+            ("away", "lockdep-off", "away"),
+            ("inside", "lockdep-off", "told lockdep"),
+            # The way back. What is inside of RCU may be traced; what is away may not.
+            *((state, "trace-on", "leaving") for state in ("anywhere", "RCU watches", "inside", "leaving")),
+            *((state, "prepare", "leaving") for state in ("anywhere", "RCU watches", "inside", "leaving")),
+            *((state, "rcu-off", "away") for state in ("anywhere", "told lockdep", "RCU watches", "inside", "leaving")),
+            *((state, "idle", "idle") for state in ("anywhere", "told lockdep", "RCU watches", "inside", "leaving")),
+            *(("idle", event, "idle") for event in ("lockdep-on", "lockdep-off", "unmask")),
+            ("idle", "rcu-on", "RCU watches"),
+            ("away", "lockdep-on", "away"),
+            *((state, "lockdep-on", "on") for state in ("anywhere", "leaving", "inside", "on")),
+            *(("on", event, "on") for event in ("trace-on", "prepare")),
+            ("on", "trace-off", "inside"),
+            ("on", "lockdep-off", "told lockdep"),
+            *((state, "unmask", "anywhere") for state in ("anywhere", "inside", "leaving", "on", "RCU watches")),
+        ],
+        initial="anywhere",
+        forbidden=(*_OFF, *_ON, "idle", "unmask"),
+    ),
+)
+
+CONTRACTS = (
+    NOINSTR_ESCAPE,
+    NOINSTR_UNBALANCED,
+    NOINSTR_INDIRECT,
+    NOINSTR_INSTRUMENTED,
+    PROBE_RECURSION,
+    SWAPGS_FENCE,
+    ORDER,
+)

@@ -15,12 +15,12 @@ demo_entry_exception:
 	push	%rdx
 	push	%rsi
 	push	%rdi
-	/* A fence on the CPUs that need one, as kernels do after swapgs. */
+	/* A fence on the CPUs that need one (X86_FEATURE_FENCE_SWAPGS_KERNEL): here both sides meet. */
 661:	.byte	0x90, 0x90, 0x90
 662:	.pushsection .altinstructions, "a"
 	.long	661b - .
 	.long	663f - .
-	.long	9 * 32 + 5
+	.long	11 * 32 + 5
 	.byte	662b - 661b
 	.byte	664f - 663f
 	.popsection

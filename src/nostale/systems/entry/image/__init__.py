@@ -4,7 +4,9 @@ from nostale.systems.entry.image.noinstr_escape import NOINSTR_ESCAPE_RULE
 from nostale.systems.entry.image.noinstr_indirect import NOINSTR_INDIRECT_RULE
 from nostale.systems.entry.image.noinstr_instrumented import NOINSTR_INSTRUMENTED_RULE
 from nostale.systems.entry.image.noinstr_unbalanced import NOINSTR_UNBALANCED_RULE
+from nostale.systems.entry.image.order import ORDER_RULE
 from nostale.systems.entry.image.probe_recursion import PROBE_RECURSION_RULE
+from nostale.systems.entry.image.swapgs_fence import SWAPGS_FENCE_RULE
 
 RULES = (
     NOINSTR_ESCAPE_RULE,
@@ -12,6 +14,8 @@ RULES = (
     NOINSTR_INDIRECT_RULE,
     NOINSTR_INSTRUMENTED_RULE,
     PROBE_RECURSION_RULE,
+    SWAPGS_FENCE_RULE,
+    ORDER_RULE,
 )
 
 __all__ = [
@@ -19,6 +23,8 @@ __all__ = [
     "NOINSTR_INDIRECT_RULE",
     "NOINSTR_INSTRUMENTED_RULE",
     "NOINSTR_UNBALANCED_RULE",
+    "ORDER_RULE",
     "PROBE_RECURSION_RULE",
     "RULES",
+    "SWAPGS_FENCE_RULE",
 ]
