@@ -80,6 +80,10 @@ FUNC g
  movq $__SCT__answer, %rsi
  movq $traced, %rdx
  call traced
+ movq $quiet, known(%rip)
+ call *known(%rip)
+ movq $quiet, held(%rip)
+ call *held(%rip)
  ret
 ENDF g
 .pushsection .cpuidle.text,"ax"
@@ -101,6 +105,14 @@ constant: .quad quiet
 table: .quad 4b, 5b
 .popsection
 .pushsection .data,"aw"
+.balign 8
+.type known, @object
+known: .quad 0
+.size known, 8
+.type held, @object
+held: .quad 0
+.size held, 8
+.quad held
 .type pv_ops, @object
 pv_ops: .quad 0, quiet
 .size pv_ops, 16
@@ -193,7 +205,8 @@ def told(image):
             site = flow.site(one[0])
             known = sorted((target.name, target.kind) for target in site.transfer.targets) if site.transfer else []
             edges = sorted(name(flow.home(edge.to)) for edge in site.edges)
-            code.append((name(one[0]), one[2], edges, site.transfer and site.transfer.callee, known, site.stuck))
+            callee, complete = (site.transfer.callee, site.transfer.complete) if site.transfer else ("", True)
+            code.append((name(one[0]), one[2], edges, callee, known, site.stuck, complete))
     return {
         "code": code,
         "jump labels": sorted((name(a), name(to), key) for a, (to, key) in tables.jump_labels.items()),
@@ -226,9 +239,14 @@ def test_each_of_the_linked_things_is_what_the_source_says(both):
     assert ("*pv_ops+0x8", ["quiet"]) in callees
     assert ("*constant", ["quiet"]) in callees
     assert ("__SCT__answer", ["quiet", "traced"]) in callees  # its first target, and what g() sets it to
+    # All stores to a variable are known only where nothing, in code or data, holds its address.
+    assert {row[3]: row[6] for row in linked["code"] if row[3] in ("*known", "*held")} == {
+        "*known": True,
+        "*held": False,
+    }
     assert linked["warnings"] == ["f+0x2c"]
     assert len(sites) == len(linked["code"])
-    switch = next(row for row in linked["code"] if row[2] and row[3] is None and row[1].name == "JUMP_INDIRECT")
+    switch = next(row for row in linked["code"] if row[2] and not row[3] and row[1].name == "JUMP_INDIRECT")
     assert len(switch[2]) == 2
 
 

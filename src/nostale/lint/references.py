@@ -268,7 +268,7 @@ class Linked:
                         if relative:
                             readings.append(held + at + (size if code else 0))
                         for value in readings:
-                            near = (value >= low) & (value < high)
+                            near = (value >= low) & (value < high) & (held != 0)  # nothing is at no distance
                             values.append(value[near])
                             places.append(at[near])
         value, place = np.concatenate(values), np.concatenate(places)
