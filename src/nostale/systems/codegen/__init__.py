@@ -10,14 +10,18 @@ from nostale.systems.system import System
 if TYPE_CHECKING:
     from nostale.lint import AuditRule, ImageRule, Rule
     from nostale.prove import Model
-    from nostale.systems.claims import Dispute
+    from nostale.systems.claims import Bug, Dispute, NotShown
     from nostale.watch import TraceMonitor
 
 
 def _models() -> tuple[type[Model], ...]:
+    from nostale.systems.codegen.double_buffer import DoubleBuffer
+    from nostale.systems.codegen.flip import Flip
+    from nostale.systems.codegen.fresh_code import FreshCode
     from nostale.systems.codegen.model import TextPoke
+    from nostale.systems.codegen.wx_phases import WxPhases
 
-    return (TextPoke,)
+    return (TextPoke, FreshCode, Flip, DoubleBuffer, WxPhases)
 
 
 def _rules() -> tuple[Rule | ImageRule | AuditRule, ...]:
@@ -30,6 +34,12 @@ def _monitors() -> tuple[TraceMonitor, ...]:
     from nostale.systems.codegen.trace import MONITOR
 
     return (MONITOR,)
+
+
+def _bugs() -> tuple[Bug | NotShown, ...]:
+    from nostale.systems.codegen.bugs import BUGS
+
+    return BUGS
 
 
 def _disputes() -> tuple[Dispute, ...]:
@@ -50,5 +60,6 @@ SYSTEM = System(
     models=_models,
     rules=_rules,
     monitors=_monitors,
+    bugs=_bugs,
     disputes=_disputes,
 )
