@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from nostale.cli import _run
+from nostale.cli.common import write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "schema/result.schema.json").read_text())
@@ -30,6 +31,19 @@ def valid(text: str) -> dict:
 def test_what_holds_exits_0_and_what_is_violated_1(capsys):
     assert nostale(capsys, "prove", "codegen")[0] == 0
     assert nostale(capsys, "prove", "codegen:no-tail-sync")[0] == 1
+
+
+def test_a_pipe_or_device_named_as_output_is_written_to_and_never_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_whole(pipe, "text")
+        assert pipe.is_fifo()
+        assert os.read(reader, 16) == b"text"
+    finally:
+        os.close(reader)
+    assert list(tmp_path.iterdir()) == [pipe]
 
 
 def test_what_is_unknown_exits_3(capsys):

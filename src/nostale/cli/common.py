@@ -125,12 +125,16 @@ def wants_colour(color: str, *, to_file: bool) -> bool:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all.
+    """Write a file so that it is there whole or not at all; a device or a pipe is written to, never replaced.
 
     Raises:
         BadInput: it cannot be written there.
     """
     try:
+        if path.exists() and not path.is_file():
+            with path.open("w", encoding="utf-8") as place:
+                place.write(text)
+            return
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     except OSError as error:
         raise BadInput(
