@@ -79,10 +79,10 @@ class FreshCode(Model):
         self.executable = flag(first=before)
         # Whether the instruction cache may still give the old contents of the frame.
         self.cache_is_old = flag(first=not self.coherent)
-        self.ahead = one_of(Code)  # what the executing CPU has fetched before it jumped
+        self.ahead: int = one_of(Code)  # what the executing CPU has fetched before it jumped
         self.published = flag()
         self.ipi = flag()
-        self.ran = one_of(Code)
+        self.ran: int = one_of(Code)
         self.faulted = flag()
 
     def assumptions(self) -> tuple[str, ...]:
