@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,11 @@ class Operands:
 
 def operands(code: bytes) -> Operands:
     """Decode the instruction that `code` begins with. Cost: about 10 us."""
-    from iced_x86 import Decoder, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register, RegisterInfo
+    from iced_x86 import Decoder, InstructionInfoFactory, OpAccess, OpKind, Register, RegisterInfo
 
     one = next(iter(Decoder(64, code)))
     info = InstructionInfoFactory().info(one)
-    names = {value: name for name, value in vars(Register).items() if isinstance(value, int)}
-    mnemonics = {value: name for name, value in vars(Mnemonic).items() if isinstance(value, int)}
+    names, mnemonics = _names()
 
     def full(register: int) -> str:
         # The stubs of iced-x86 name a module where a number is meant.
@@ -74,6 +74,15 @@ def operands(code: bytes) -> Operands:
         and one.memory_index == Register.NONE
         and one.segment_prefix == Register.NONE,
     )
+
+
+@cache
+def _names() -> tuple[Mapping[int, str], Mapping[int, str]]:
+    """Return the names of registers and of mnemonics by their numbers: some thousands, made once."""
+    from iced_x86 import Mnemonic, Register
+
+    registers = {value: name for name, value in vars(Register).items() if isinstance(value, int)}
+    return registers, {value: name for name, value in vars(Mnemonic).items() if isinstance(value, int)}
 
 
 def texts(code: bytes, address: int) -> Iterator[tuple[int, str]]:
