@@ -61,6 +61,7 @@ class Flow:
     _special: set[int] = field(init=False)  # where control may do more than go on to the next instruction
     _ends: list[int] = field(init=False)  # of functions, sorted
     _sites: dict[int, Site] = field(default_factory=dict)
+    _alike: dict[int, Site] = field(default_factory=dict)  # those that are the same on every machine: most
     _annotated: dict[str, Mapping[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -77,7 +78,7 @@ class Flow:
     def under(self, assumed: Assumed) -> Flow:
         """Return the control flow of the same image on a machine of which something is known."""
         found = copy.copy(self)
-        found.assumed, found._sites = assumed, {}
+        found.assumed, found._sites = assumed, dict(self._alike)
         return found
 
     def site(self, address: int) -> Site:
@@ -147,7 +148,8 @@ class Flow:
             return Site(address, Kind.INVALID, (), stuck="runs off the end of its section")
         kind = one[2]
         if kind in (Kind.NEXT, Kind.PAD) and self._plain(one):
-            return Site(address, kind, (Edge(address + one[1]),))
+            plain = self._alike[address] = Site(address, kind, (Edge(address + one[1]),))
+            return plain
         if kind in (Kind.INVALID, Kind.DATA):
             return Site(address, kind, (), stuck="does not decode" if kind is Kind.INVALID else "is data, not code")
         if address in self.tables.jump_labels:

@@ -45,6 +45,7 @@ class Patchable:
 
     image: Image
     _sites: PatchSites = field(init=False)
+    _known: dict[int, tuple[PatchSite, ...]] = field(default_factory=dict)  # what paths on every machine come to
 
     def __post_init__(self) -> None:
         self._sites = PatchSites(self.image)
@@ -55,6 +56,12 @@ class Patchable:
         Args:
             home: of replacement code, the original that it is copied over.
         """
+        known = self._known.get(address)
+        if known is None:
+            known = self._known[address] = tuple(self._found(address, home))
+        return known
+
+    def _found(self, address: int, home: int) -> list[PatchSite]:
         found, label, call = [], self._sites.jump_labels.get(address), self._sites.static_call(address)
         if label is not None:
             found.append(PatchSite(Patched.STATIC_KEY, label.key, label.ro_after_init))
@@ -66,7 +73,7 @@ class Patchable:
             certain = self._probed(home)
             if certain is not False:
                 found.append(PatchSite(Patched.KPROBE, _function(self.image, home), None, certain is True))
-        return tuple(found)
+        return found
 
     def _probed(self, address: int) -> bool | None:
         """Return whether a probe is let in where no table forbids it; None for idle code of an object.
