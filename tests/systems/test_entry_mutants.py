@@ -17,10 +17,11 @@ import pytest
 from nostale.contract import NotHere
 from nostale.lint import lint, load_image
 from nostale.systems.entry import demo
-from nostale.systems.entry.image import RULES
+from nostale.systems.entry.image import NOINSTR_ESCAPE_RULE, NOINSTR_UNBALANCED_RULE
 
 SOURCES = Path(demo.__file__).parent
-ESCAPE, UNBALANCED = "entry.noinstr-escape", "entry.noinstr-unbalanced"
+RULES = (NOINSTR_ESCAPE_RULE, NOINSTR_UNBALANCED_RULE)  # other rules have mutants of their own
+ESCAPE, UNBALANCED = (rule.id for rule in RULES)
 QUIET = """PROTECTED void demo_quiet(struct frame *frame)
 {
 	demo_count += frame->cs;
