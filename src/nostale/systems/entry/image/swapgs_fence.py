@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nostale.contract import Binding, Bound, Evidence, Grade, Witness
 from nostale.lint import Assumed, Class, Effects, Flow, ImageRule, Occurrence, Paths, Scope, Site, Target, tell_way
@@ -30,35 +30,41 @@ def look(flow: Flow) -> Evidence | None:
         return None
     found: dict[int, Witness] = {}
     stuck: dict[str, None] = {}
-    reached: set[int] = set()
+    begun: set[int] = set()
     for machine in _MACHINES:
         under = flow.under(machine)
         scope = Scope(under, frozenset({Class.ENTRY}))
         events = _Events(under, effects)
         paths = Paths(under, SWAPGS_FENCE.automaton, events.at, _enters)
+        begun |= {*scope.first, *scope.later}
         for entry in dict.fromkeys((*scope.first, *scope.later)):
             ways = paths.of(entry, "resolved")
-            reached |= ways.reached
             stuck |= dict.fromkeys(f"{flow.image.place(at)}: {why}" for at, why in ways.stuck.items())
             for one in ways.findings:
                 why = f"an entry; {machine.name}, and the mitigation is on"
                 told = tell_way(under, SWAPGS_FENCE, ways, one, start_why=why, counted="the branch")
                 if one.address not in found or len(told) < len(found[one.address].path):
                     found[one.address] = Witness("gs", told)
-    bounds = (f"{len(reached)} instructions of kernel entry, with PTI and without",)
+        for part in sections:
+            for each in flow.image.decoded(part.start, part.end):
+                if each[2] is Kind.BRANCH and each[0] not in events.visited and events.decides(under.site(each[0])):
+                    stuck[f"{flow.image.place(each[0])}: decides on SWAPGS and is on no path from any entry"] = None
+    bounds = (f"every path from {len(begun)} places where kernel entry code begins, with PTI and without",)
     return Evidence(tuple(found[at] for at in sorted(found)), tuple(stuck), bounds)
 
 
 def _enters(site: Site, target: Target) -> bool:
-    return target.kind is Class.ENTRY
+    return target.kind in (Class.ENTRY, Class.NOINSTR)
 
 
 @dataclass(slots=True)
 class _Events:
     flow: Flow
     effects: Effects
+    visited: set[int] = field(default_factory=set)
 
     def at(self, site: Site) -> tuple[Occurrence, ...]:
+        self.visited.add(site.address)
         what = self.effects.at(site.address)
         if what is Effect.SWAPGS:
             return (Occurrence("swap"),)
@@ -68,15 +74,22 @@ class _Events:
         if self._through_gs(site.address):
             why = "the branch on SWAPGS may have been mispredicted: GS may still be the user's, or already be it again"
             found.append(Occurrence("gs", "memory through GS before a fence", why))
-        if self._decides(site):
+        if self.decides(site):
             found.append(Occurrence("decide", "decides whether SWAPGS runs"))
         for target in site.transfer.targets if site.transfer else ():
-            if target.kind in (Class.NOINSTR, Class.TEXT):
+            if target.kind is Class.TEXT and self._uses_gs(target):
                 why = "C code reads its variables through GS"
                 found.append(Occurrence("gs", f"{target.name}() before a fence", why, target.name))
         return tuple(found)
 
-    def _decides(self, site: Site) -> bool:
+    def _uses_gs(self, target: Target) -> bool:
+        """Return whether a function reads or writes through GS itself; what untrains return prediction does not."""
+        function = self.flow.function(target.address) if target.address is not None else None
+        if function is None or function.address is None:
+            return True
+        return any(self._through_gs(one[0]) for one in self.flow.image.decoded(function.address, function.end))
+
+    def decides(self, site: Site) -> bool:
         """Return whether one arm of a branch goes to a SWAPGS that the other arm does not come to."""
         if site.kind is not Kind.BRANCH or len(site.edges) != 2:
             return False
@@ -124,7 +137,9 @@ SWAPGS_FENCE_RULE = ImageRule(
             "decide": Bound("a conditional branch one arm of which goes straight to SWAPGS", Grade.EXACT),
             "swap": Bound("SWAPGS", Grade.EXACT),
             "fence": Bound("LFENCE, a serialising instruction such as the write of CR3, or WRGSBASE", Grade.EXACT),
-            "gs": Bound("an operand in %gs, or a call of C code", Grade.EXACT),
+            "gs": Bound(
+                "an operand in %gs, or a call of a function outside of protected code that has one", Grade.EXACT
+            ),
         },
         start="resolved",
         start_why="hardware does not predict the entry itself",
@@ -136,8 +151,8 @@ SWAPGS_FENCE_RULE = ImageRule(
     ),
     what="Follows every path of the entry assembly with the alternatives of a machine that needs the fences, once with "
     "page table isolation and once without. Where a conditional branch goes on one arm to SWAPGS and on the other not, "
-    "either arm must come to a fence before memory is read or written through GS and before C code is called. A SWAPGS "
-    "that no branch decides on, as that of SYSCALL, needs none.",
+    "either arm must come to a fence before memory is read or written through GS, in the noinstr code that it calls "
+    "too. A SWAPGS that no branch decides on, as that of SYSCALL, needs none.",
     why=SWAPGS_FENCE.why,
     example="""\
 	testl	%edx, %edx
