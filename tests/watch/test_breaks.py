@@ -583,3 +583,14 @@ def test_a_tick_that_stayed_says_what_it_is_needed_for():
 def test_a_remedy_says_where_it_is_described():
     (one,) = breaks(IPI)
     assert one.source == "arch/x86/mm/tlb.c, flush_tlb_mm_range()"
+
+
+def test_a_task_that_left_a_cpu_again_before_it_is_seen_to_get_one_has_no_known_end():
+    one, two = breaks(
+        """
+        1 100 8 sched_switch prev_pid=8 next_pid=9
+        1 150 8 sched_switch prev_pid=8 next_pid=9
+        1 170 9 sched_switch prev_pid=9 prev_state=1 next_pid=8
+    """
+    )
+    assert [(each.duration_ns, each.at_most_ns) for each in (one, two)] == [(None, 50), (20, None)]

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from nostale.contract import Answer, BadInput, NostaleError
-from nostale.report import to_json, to_sarif, to_text
+from nostale.report import to_html, to_json, to_perfetto, to_sarif, to_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -29,6 +29,11 @@ def output_options(function: F) -> F:
 def result_options(function: F) -> F:
     """Likewise, for a command whose results are findings in code: also as SARIF."""
     return _output_options(function, ["text", "json", "sarif"])
+
+
+def timeline_options(function: F) -> F:
+    """Likewise, for a command whose results are times: also as a page and for a trace viewer."""
+    return _output_options(function, ["text", "json", "html", "perfetto"])
 
 
 def _output_options(function: F, forms: list[str]) -> F:
@@ -49,6 +54,10 @@ def render(answer: Answer, form: str, output: Path | None, color: str) -> int:
         note_to_user(note)
     if form == "json":
         text = to_json(answer)
+    elif form == "html":
+        text = to_html(answer)
+    elif form == "perfetto":
+        text = to_perfetto(answer)
     elif form == "sarif":
         from nostale import __version__
         from nostale.systems.pages import pages

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nostale.cli.common import output_options, progress, read_text, render
+from nostale.cli.common import progress, read_text, render, timeline_options
 from nostale.contract import Answer, BadInput
 from nostale.systems.catalogue import SYSTEMS
 
@@ -60,7 +60,7 @@ class Ask:
 @click.option("--what-if", is_flag=True, help="Say of each break which measures would have spared it.")
 @click.option("--budget", "budgets", multiple=True, metavar="CAUSE=N", help="Exit 1 on more breaks than N; repeatable.")
 @click.option("--diff", nargs=2, metavar="OLD NEW", help="What changed between two recordings, by cause.")
-@output_options
+@timeline_options
 def watch(
     trace: str,
     cpus: str | None,
@@ -82,6 +82,8 @@ def watch(
     nostale watch live --cpu 1 --seconds 5     this machine; needs root and tracefs
     nostale watch trace.dat --cpu 1 --budget text-patch=0 --budget any=100
     nostale watch --diff old.dat new.dat --cpu 1
+    nostale watch trace.dat --cpu 1 --format html -o breaks.html
+    nostale watch trace.dat --cpu 1 --format perfetto -o breaks.json     opens in ui.perfetto.dev
 
     With --budget that alone is judged, and not the contracts that are judged otherwise.
     """
@@ -93,6 +95,8 @@ def watch(
         gaps=_gaps(gaps),
         budgets=_budgets(budgets),
     )
+    if diff and form == "perfetto":
+        raise click.UsageError("a difference of two recordings has no timeline: --format text, json or html")
     if diff:
         return render(_differing(diff, ask), form, output, color)
     answer = watch_live(seconds, ask) if trace == LIVE else watch_recording(Path(trace), ask)

@@ -83,6 +83,7 @@ class Cause:
         stack: the sender's kernel stack, innermost first.
         looked_at: for `unknown`, which events were looked at and did not tell.
         detail: what more is known of it: what a text patch was for, why the tick was not stopped; "" where nothing is.
+        sent_ns: when it was sent, in the clock of the trace; None where that is not known.
         chain: where the sender is a kernel thread, whom it did that for, the nearest first.
     """
 
@@ -96,6 +97,7 @@ class Cause:
     looked_at: str = ""
     detail: str = ""
     chain: tuple[Link, ...] = ()
+    sent_ns: int | None = None
 
     @property
     def behalf(self) -> Link | None:
@@ -133,7 +135,7 @@ class Interruption:
     Args:
         cpu: the CPU that was interrupted.
         start_ns: in the clock of the trace.
-        duration_ns: until the interrupted task went on, None where its end was not recorded.
+        duration_ns: how long it took without what is nested in it and counts for itself, None where that is not known.
         kind: how it reached the CPU.
         cause: what it was for and who sent it.
         remedy: what stops it.
@@ -142,6 +144,7 @@ class Interruption:
         at_most_ns: where the end was not recorded, how long it can have been at most; None where that is not known.
         source: where the remedy is described.
         what_if: what measures would have done about it, where that was asked.
+        end_ns: when the interrupted task went on, None where that was not recorded.
     """
 
     cpu: int
@@ -155,6 +158,7 @@ class Interruption:
     at_most_ns: int | None = None
     source: str = ""
     what_if: tuple[WhatIf, ...] = ()
+    end_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

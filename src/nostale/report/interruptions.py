@@ -30,9 +30,12 @@ def interruption_lines(breaks: Sequence[Interruption]) -> Iterator[Line]:
     yield from _remedies(breaks)
 
 
-def change_lines(changes: Sequence[Change]) -> Iterator[Line]:
-    """Tell what changed between two recordings, by cause, in rates: their lengths differ."""
-    rows = [
+CHANGE_HEADS = ("cause", "", "old a second", "new a second", "old worst us", "new worst us", "by chance")
+
+
+def change_rows(changes: Iterable[Change]) -> list[tuple[str, ...]]:
+    """Return a table of what changed between two recordings: rates, as their lengths differ."""
+    return [
         (
             str(one.cause),
             _direction(one),
@@ -44,9 +47,12 @@ def change_lines(changes: Sequence[Change]) -> Iterator[Line]:
         )
         for one in changes
     ]
+
+
+def change_lines(changes: Sequence[Change]) -> Iterator[Line]:
+    """Tell what changed between two recordings, by cause."""
     yield line("")
-    numbers = ("old a second", "new a second", "old worst us", "new worst us", "by chance")
-    yield from _table(("cause", ""), numbers, rows)
+    yield from _table(CHANGE_HEADS[:2], CHANGE_HEADS[2:], change_rows(changes))
     yield line("")
 
 

@@ -130,8 +130,9 @@ def _interruption(one: Interruption) -> Object:
     }
     if one.source:
         made["remedy_source"] = one.source
-    if one.at_most_ns is not None:
-        made["at_most_ns"] = one.at_most_ns
+    for name in ("at_most_ns", "end_ns"):
+        if getattr(one, name) is not None:
+            made[name] = getattr(one, name)
     if one.what_if:
         made["what_if"] = [
             {"measure": each.measure, "vanishes": str(each.vanishes), "why": each.why} for each in one.what_if
@@ -153,6 +154,8 @@ def _cause(cause: Cause) -> Object:
         made["looked_at"] = cause.looked_at
     if cause.detail:
         made["detail"] = cause.detail
+    if cause.sent_ns is not None:
+        made["sent_ns"] = cause.sent_ns
     if cause.chain:
         made["chain"] = [
             {"how": one.how, "cpu": one.cpu, "task": one.task, "pid": one.pid, "syscall": one.syscall}

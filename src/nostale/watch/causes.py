@@ -41,7 +41,9 @@ def interruptions(span: Span, joins: Joins) -> Iterator[Interruption]:
             remedy=text,
             task=task,
             pid=span.pid,
+            at_most_ns=span.at_most_ns if len(told) == 1 else None,
             source=source,
+            end_ns=starts[number + 1] if number + 1 < len(starts) else span.end_ns,
         )
 
 
@@ -51,7 +53,17 @@ def own_entry(span: Span, joins: Joins) -> Interruption:
     text, source = remedy(span.kind, Work.SELF)
     task, length = cause.task or "", span.own_ns
     return Interruption(
-        span.cpu, span.start_ns, length, span.kind, cause, text, task, span.pid, span.at_most_ns, source
+        span.cpu,
+        span.start_ns,
+        length,
+        span.kind,
+        cause,
+        text,
+        task,
+        span.pid,
+        span.at_most_ns,
+        source,
+        end_ns=span.end_ns,
     )
 
 
@@ -121,10 +133,18 @@ def _from_sender(work: Work, row: int, joins: Joins, *, function: str | None) ->
     if joins.in_interrupt(row):  # the thread it interrupted has no part in it
         armed = armer(row, joins)
         if armed is None:
-            return Cause(work, cpu=cpu, function=function, stack=stack, looked_at=looked_at)
+            return Cause(work, cpu=cpu, function=function, stack=stack, looked_at=looked_at, sent_ns=int(trace.ts[row]))
         timer_pid = int(trace.pid[armed])
         return Cause(
-            work, cpu, joins.comm(timer_pid), timer_pid, function, joins.syscall(timer_pid, armed), stack, looked_at
+            work,
+            cpu,
+            joins.comm(timer_pid),
+            timer_pid,
+            function,
+            joins.syscall(timer_pid, armed),
+            stack,
+            looked_at,
+            sent_ns=int(trace.ts[row]),
         )
     return Cause(
         work,
@@ -137,6 +157,7 @@ def _from_sender(work: Work, row: int, joins: Joins, *, function: str | None) ->
         looked_at,
         patched(stack) if work is Work.TEXT_PATCH else "",
         chain(row, joins),
+        int(trace.ts[row]),
     )
 
 

@@ -139,4 +139,5 @@ def _unseen(gap: Gap, trace: Trace, lacking: Sequence[str]) -> Interruption:
         task=(trace.comm(gap.pid) or "") if gap.pid is not None else "",
         pid=gap.pid,
         source=source,
+        end_ns=gap.end_ns,
     )

@@ -379,11 +379,9 @@ class Joins:
         timer = self.number(row, "hrtimer_expire_entry", "hrtimer")
         return self._sound(self._last("hrtimer_start", "hrtimer", timer, row), row)
 
-    def back(self, pid: int, row: int) -> int | None:
-        """Return the first sched_switch to `pid`, on any CPU, after `row`."""
-        low, high, rows = self._group("sched_switch", "next_pid", pid)
-        at = low + int(np.searchsorted(rows[low:high], row + 1))
-        return int(rows[at]) if at < high else None
+    def back(self, pid: int, row: int) -> tuple[int | None, int | None]:
+        """Return the first sched_switch to `pid` and the first from it, on any CPU, after `row`."""
+        return self._next("sched_switch", "next_pid", pid, row), self._next("sched_switch", "prev_pid", pid, row)
 
     def came(self, pid: int, row: int) -> int | None:
         """Return the last sched_switch to `pid`, on any CPU, before `row`."""
@@ -394,7 +392,7 @@ class Joins:
         first, last, rows = self._group("sched_switch", "prev_pid", pid)
         total = 0
         for left in rows[first:last][slice(*np.searchsorted(rows[first:last], [low, high]))].tolist():
-            came = self.back(pid, left)
+            came, _ = self.back(pid, left)
             if came is not None and came < high:
                 total += int(self.trace.ts[came] - self.trace.ts[left])
         return total
@@ -441,6 +439,11 @@ class Joins:
         values, rows = known
         wanted = np.array(value).astype(values.dtype)
         return int(np.searchsorted(values, wanted)), int(np.searchsorted(values, wanted, side="right")), rows
+
+    def _next(self, event: str, name: str, value: int, row: int) -> int | None:
+        low, high, rows = self._group(event, name, value)
+        at = low + int(np.searchsorted(rows[low:high], row + 1))
+        return int(rows[at]) if at < high else None
 
     def _last(self, event: str, name: str, value: int, row: int) -> int | None:
         low, high, rows = self._group(event, name, value)

@@ -90,13 +90,14 @@ def spans(
     trace: Trace,
     cpu: int,
     is_kernel_thread: Callable[[int], bool],
-    back: Callable[[int, int], int | None],
+    back: Callable[[int, int], tuple[int | None, int | None]],
     entered: Mapping[int, int],
 ) -> list[Span]:
     """Return the stretches of one CPU in order of start.
 
     Args:
-        back: from a thread and the row in which it left a CPU to the row in which it next got one, whichever.
+        back: from a thread and the row in which it left a CPU to those in which it next got one and next left one,
+            whichever.
         entered: for each sys_exit its sys_enter, wherever that was.
 
     Cost: O(events of the kinds above on that CPU).
@@ -156,7 +157,7 @@ class _Walk:
     trace: Trace
     cpu: int
     is_kernel_thread: Callable[[int], bool]
-    back: Callable[[int, int], int | None]
+    back: Callable[[int, int], tuple[int | None, int | None]]
     entered: Mapping[int, int]
     done: list[Span] = field(default_factory=list)
     open: list[Span] = field(default_factory=list)
@@ -221,7 +222,7 @@ class _Walk:
         if runnable and prev != 0:
             span = Span(Kind.CONTEXT_SWITCH, "sched_switch", row, self.cpu, prev, ts, next_pid=to, via=self.last)
             self.running = span
-            span.end_ns = self._back_ns(prev, row, ts)
+            self._end_switch(span)
             self._finish(span)
         if to in self.syscalls and to in self.left:
             self.syscalls[to].nested_ns += ts - self.left[to]
@@ -237,13 +238,15 @@ class _Walk:
         self.left.clear()
         self.running = self.last = None
 
-    def _back_ns(self, pid: int, row: int, ts: int) -> int | None:
-        """When a thread that was taken off here got a CPU again; None where it did not, or events were lost since."""
-        row_back = self.back(pid, row)
-        if row_back is None:
-            return None
-        back_ns = int(self.trace.ts[row_back])
-        return None if self.trace.lost_between(None, ts, back_ns) else back_ns
+    def _end_switch(self, span: Span) -> None:
+        """Say when a thread that was taken off here got a CPU again; not where events were lost since."""
+        came, left = self.back(span.pid, span.row)
+        if came is None or self.trace.lost_between(None, span.start_ns, int(self.trace.ts[came])):
+            return
+        if left is not None and left < came:  # it had a CPU meanwhile: the switch to it was not recorded
+            span.at_most_ns = int(self.trace.ts[left]) - span.start_ns
+        else:
+            span.end_ns = int(self.trace.ts[came])
 
     def _in_user_mode(self, pid: int, ts: int) -> None:
         """A thread did what it can only do in user mode: a fault of its before is over, nobody knows since when."""
