@@ -118,6 +118,7 @@ class Paths:
     _numbers: dict[str, int] = field(init=False)
     _contexts: dict[tuple[int, int], _Context] = field(default_factory=dict)
     _runs: dict[int, Run] = field(default_factory=dict)
+    _spans: dict[int, Sequence[int]] = field(default_factory=dict)  # the instructions of a run, by where it begins
     _events: dict[int, tuple[Occurrence, ...]] = field(default_factory=dict)
     # (length, tie, context, pair or state number of an exit, how it was come to, whether it is an exit)
     _queue: list[tuple[int, int, _Context, int, _Origin, bool]] = field(default_factory=list)
@@ -136,6 +137,8 @@ class Paths:
 
     def run(self, address: int) -> Run:
         """Return the run of plain instructions that begins at `address`."""
+        if address in self._runs:
+            return self._runs[address]
         met: list[int] = []
         at = address
         while at not in self._runs:
@@ -397,11 +400,14 @@ class Ways:
 
     def _plain(self, address: int) -> Sequence[int]:
         """Return the instructions of the run that begins at `address`, its end included."""
-        run = self.paths.run(address)
-        found = [address]
-        for _ in range(run.before):
-            found.append(self.paths.flow.site(found[-1]).edges[0].to)
-        return found
+        known = self.paths._spans.get(address)
+        if known is None:
+            run = self.paths.run(address)
+            found = [address]
+            for _ in range(run.before):
+                found.append(self.paths.flow.site(found[-1]).edges[0].to)
+            known = self.paths._spans[address] = found
+        return known
 
     def _ends(self) -> set[int]:
         count = len(self.paths.automaton.states)
