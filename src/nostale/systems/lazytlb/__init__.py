@@ -1,6 +1,34 @@
 """lazytlb: CPUs that run lazily on a borrowed mm, and membarrier's promise to user-space code generators."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nostale.systems.lazytlb.contract import CONTRACTS
 from nostale.systems.system import System
+
+if TYPE_CHECKING:
+    from nostale.prove import Model
+    from nostale.systems.claims import Bug, Dispute, NotShown
+
+
+def _models() -> tuple[type[Model], ...]:
+    from nostale.systems.lazytlb.core_sync import CoreSync
+
+    return (CoreSync,)
+
+
+def _bugs() -> tuple[Bug | NotShown, ...]:
+    from nostale.systems.lazytlb.bugs import BUGS
+
+    return BUGS
+
+
+def _disputes() -> tuple[Dispute, ...]:
+    from nostale.systems.lazytlb.disputes import DISPUTES
+
+    return DISPUTES
+
 
 SYSTEM = System(
     name="lazytlb",
@@ -10,4 +38,8 @@ SYSTEM = System(
     sync="IPI, CR3 write, core sync at switch or return",
     use="return to user mode, access through the mm",
     rely="membarrier returns, page tables are freed",
+    contracts=CONTRACTS,
+    models=_models,
+    bugs=_bugs,
+    disputes=_disputes,
 )
