@@ -12,7 +12,7 @@ from nostale.contract import BadInput
 from nostale.watch import analyse, needed, read_trace, save
 from nostale.watch.build import build
 from nostale.watch.script import parse
-from nostale.watch.tracedat import open_dat
+from nostale.watch.tracedat import open_dat, open_file
 
 DEMO = Path(__file__).parents[2] / "src/nostale/systems/isolation/demo/recording.dat"
 SMALL = """
@@ -146,7 +146,8 @@ def test_a_file_with_flipped_bits_never_surprises(tmp_path, data):
 @given(st.data())
 def test_flipped_bits_inside_the_pages_never_surprise(data):
     """Past the compression, whose check would catch most flips: the event bytes themselves."""
-    with open_dat(DEMO) as one:
+    with open_file(DEMO) as file:
+        one = open_dat(file)
         streams = {cpu: bytearray(b"".join(pages)) for cpu, pages in one.streams.items()}
     raw = data.draw(st.sampled_from(list(streams.values())))
     for _ in range(data.draw(st.integers(1, 6))):

@@ -80,6 +80,7 @@ _BY_CONTENT: dict[bytes, Callable[[Path], Answer]] = {
     b"\xfd7zXZ\x00": lint_image,
     b"\x28\xb5\x2f\xfd": lint_image,
     b"\x17\x08\x44tracing": watch_recording,
+    b"PERFILE2": watch_recording,
 }
 
 

@@ -32,6 +32,7 @@ class Ask:
         own: whether the tasks' own kernel entries are listed.
         what_if: whether it is said which measures would have spared each break.
         gaps: gap samples, None where there are none.
+        kallsyms: the symbols of a recording that has none.
         budgets, monitors: what is judged. Without budgets and monitors of the user's own, the contracts of the systems.
     """
 
@@ -42,10 +43,17 @@ class Ask:
     gaps: tuple[Gap, ...] | None = None
     budgets: tuple[Budget, ...] = ()
     monitors: tuple[TraceMonitor, ...] = ()
+    kallsyms: Path | None = None
 
     def judged(self) -> Sequence[TraceMonitor]:
         """Return the contracts that are judged."""
         return self.monitors if self.monitors or self.budgets else _monitors()
+
+    def folds_calls(self) -> bool:
+        """Whether it is enough to count the system calls in which nothing happened."""
+        seen = {event for one in self.judged() for event in one.events}
+        listed = self.own or self.what_if or bool(self.budgets) or self.gaps is not None
+        return not listed and not seen & {"sys_enter", "sys_exit"}
 
 
 @click.command()
@@ -60,6 +68,7 @@ class Ask:
 @click.option("--what-if", is_flag=True, help="Say of each break which measures would have spared it.")
 @click.option("--budget", "budgets", multiple=True, metavar="CAUSE=N", help="Exit 1 on more breaks than N; repeatable.")
 @click.option("--diff", nargs=2, metavar="OLD NEW", help="What changed between two recordings, by cause.")
+@click.option("--kallsyms", type=_FILE, metavar="FILE", help="The recorded machine's /proc/kallsyms, for a perf.data.")
 @timeline_options
 def watch(
     trace: str,
@@ -71,14 +80,16 @@ def watch(
     what_if: bool,
     budgets: tuple[str, ...],
     diff: tuple[str, str] | None,
+    kallsyms: Path | None,
     form: str,
     output: Path | None,
     color: str,
 ) -> int:
-    """Name every interruption of the watched CPUs with its cause, in a trace.dat recording or on this machine.
+    """Name every interruption of the watched CPUs with its cause, in a recording or on this machine.
 
     \b
     nostale watch trace.dat --cpu 1            a recording by trace-cmd (clock mono)
+    nostale watch perf.data --cpu 1            a recording by perf (-k mono) of tracepoints
     nostale watch live --cpu 1 --seconds 5     this machine; needs root and tracefs
     nostale watch trace.dat --cpu 1 --budget text-patch=0 --budget any=100
     nostale watch --diff old.dat new.dat --cpu 1
@@ -94,6 +105,7 @@ def watch(
         what_if=what_if,
         gaps=_gaps(gaps),
         budgets=_budgets(budgets),
+        kallsyms=kallsyms,
     )
     if diff and form == "perfetto":
         raise click.UsageError("a difference of two recordings has no timeline: --format text, json or html")
@@ -111,7 +123,7 @@ def watch_recording(path: Path, ask: Ask | None = None) -> Answer:
     with progress(f"watch {path}") as tell:
         # A gap is silent where no event of any kind lies in it.
         wanted = None if ask.gaps is not None else needed(ask.judged())
-        trace = read_trace(path, wanted, fold_calls=not (ask.own or ask.what_if or ask.budgets or ask.gaps is not None))
+        trace = read_trace(path, wanted, fold_calls=ask.folds_calls(), kallsyms=ask.kallsyms)
         return _answer(trace, ask, tell)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import zstandard
 
 from nostale.contract import BadInput
@@ -63,6 +65,23 @@ def unpack(raw: bytes, limit_bytes: int, where: str) -> bytes | None:
         cause="a damaged or cut copy",
         remedy="copy it again",
     )
+
+
+def stream(where: str) -> Callable[[bytes], bytes]:
+    """Return a function that unpacks one stream, a piece at a time: 4 bytes become at most 128 KiB.
+
+    Raises:
+        BadInput: (the function) damaged data.
+    """
+    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+
+    def unpacked(piece: bytes) -> bytes:
+        try:
+            return decompressor.decompress(piece)
+        except (zstandard.ZstdError, MemoryError) as problem:
+            raise BadInput(where, f"cannot decompress: {problem}", cause="a damaged file") from problem
+
+    return unpacked
 
 
 def _held(frame: bytes | memoryview, where: str) -> int:

@@ -16,7 +16,7 @@ from nostale.watch.trace import Origin, Table, Trace, gather
 
 _KINDS: Final = 1 << 16
 # Below this many bytes of pages numpy takes less than a first compilation does.
-_WORTH_COMPILING: Final = 8 << 20
+WORTH_COMPILING: Final = 8 << 20
 
 
 def build(
@@ -45,15 +45,22 @@ def build(
         BadInput: damaged pages.
     """
     geometry = Geometry.of(origin.header_page, page_bytes, origin.name)
-    at = _common(formats, origin.name) if streams else (0, 4)
+    at = common(formats, origin.name) if streams else (0, 4)
     lengths = _lengths(formats, trimmed or {})
-    lib = library(worth_compiling=size_bytes >= _WORTH_COMPILING)
+    lib = library(worth_compiling=size_bytes >= WORTH_COMPILING)
     pages = {cpu: one for cpu, one in streams.items() if isinstance(one, Sequence)}
     if lib is None:
-        table = _by_numpy(streams, geometry, at, _fates(formats, wanted), origin.name)
+        table = _by_numpy(streams, geometry, at, fates(formats, wanted), origin.name)
     else:
-        fates = _fates(formats, wanted, fold_calls=fold_calls)
-        found = merge(lib, streams, geometry, at, fates, _trims(formats, lengths), origin.name)
+        found = merge(
+            lib,
+            streams,
+            geometry,
+            at,
+            fates(formats, wanted, fold_calls=fold_calls),
+            _trims(formats, lengths),
+            origin.name,
+        )
         table = Table(
             found.ts,
             found.cpu,
@@ -74,7 +81,7 @@ def build(
     return Trace(origin, formats, tuple(sorted(streams)), table, page_bytes, pages, kept, lengths)
 
 
-def _common(formats: Formats, where: str) -> tuple[int, int]:
+def common(formats: Formats, where: str) -> tuple[int, int]:
     """Return where type and thread id of every event lie; any description says it, the same for all."""
     any_format = next(iter(formats.by_id.values()), None)
     kind = any_format.fields.get("common_type") if any_format else None
@@ -84,14 +91,14 @@ def _common(formats: Formats, where: str) -> tuple[int, int]:
     return kind.offset, pid.offset
 
 
-def _fates(formats: Formats, wanted: Collection[str] | None, *, fold_calls: bool = False) -> NDArray[np.uint8]:
+def fates(formats: Formats, wanted: Collection[str] | None, *, fold_calls: bool = False) -> NDArray[np.uint8]:
     """Return for each type what is done with its events."""
-    fates = np.full(_KINDS, KEEP if wanted is None else DROP, np.uint8)
+    fate = np.full(_KINDS, KEEP if wanted is None else DROP, np.uint8)
     special = {"sys_enter": ENTER, "sys_exit": EXIT, "page_fault_user": FAULT} if fold_calls else {}
     for one in formats.by_id.values():
         if one.id < _KINDS and (wanted is None or one.name in wanted):
-            fates[one.id] = special.get(one.name, KEEP)
-    return fates
+            fate[one.id] = special.get(one.name, KEEP)
+    return fate
 
 
 def _lengths(formats: Formats, trimmed: Mapping[str, str]) -> dict[str, int]:
@@ -118,7 +125,7 @@ def _by_numpy(
     streams: Mapping[int, Iterable[bytes]],
     geometry: Geometry,
     at: tuple[int, int],
-    fates: NDArray[np.uint8],
+    fate: NDArray[np.uint8],
     where: str,
 ) -> Table:
     """Do what scan.c does, all in memory at once."""
@@ -134,7 +141,7 @@ def _by_numpy(
     page_cpu = np.repeat(np.array(cpus, np.uint16), [len(one) // geometry.page_bytes for one in held])
     lost = _lost(pages.missed, pages.stamp, page_cpu, found.page, found.ts)
     kind = gather(raw, found.offset + at[0], 2, signed=False).astype(np.uint16)
-    kept = np.flatnonzero(fates[kind] != DROP)
+    kept = np.flatnonzero(fate[kind] != DROP)
     offset = found.offset[kept]
     return Table(
         found.ts[kept],

@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from nostale.watch import tracedat
+from nostale.watch import perfdata, tracedat
 from nostale.watch.trace import Trace
 
 
-def read_trace(path: Path, wanted: Collection[str] | None = None, *, fold_calls: bool = False) -> Trace:
+def read_trace(
+    path: Path, wanted: Collection[str] | None = None, *, fold_calls: bool = False, kallsyms: Path | None = None
+) -> Trace:
     """Read a recording.
 
     Args:
         wanted: names of the events to keep; None keeps all.
         fold_calls: count system calls in which nothing happened instead of keeping them, see `build`.
+        kallsyms: a copy of the recorded machine's /proc/kallsyms, for a recording without symbols.
 
     Raises:
         BadInput: no such file, a format that is not read, cut or damaged.
     """
+    with tracedat.open_file(path) as file:
+        start = file.read(0, min(16, file.size))
+    if start.startswith(perfdata.MAGIC):
+        return perfdata.read_perf(path, wanted, kallsyms=kallsyms)
     return tracedat.read_dat(path, wanted, fold_calls=fold_calls)

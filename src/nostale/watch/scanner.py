@@ -107,7 +107,7 @@ def _library(worth_compiling: bool) -> ctypes.CDLL | None:
     compiler = find_compiler()
     if compiler is None:
         return None
-    source = [Path(__file__).with_name("scan.c")]
+    source = [Path(__file__).with_name(name) for name in ("scan.c", "perfscan.c")]
     try:
         path = build(compiler, source, _FLAGS) if worth_compiling else kept(compiler, source, _FLAGS)
         return None if path is None else ctypes.CDLL(str(path))
@@ -235,7 +235,7 @@ class _Input:
         }[self.state.bad]()
 
 
-class _Column:
+class GrowingArray:
     """An array that grows in place: pages that are not written to yet cost nothing, and none are copied."""
 
     def __init__(self, kind: type[Any]) -> None:
@@ -260,9 +260,9 @@ class _Growing:
     ) -> None:
         self.lib, self.cpus, self.fate, self.trim = lib, cpus, fate, trim
         kinds = {"ts": np.int64, "offset": np.int64, "pid": np.int32, "size": np.int32}
-        self.columns = {name: _Column(kind) for name, kind in kinds.items()}
-        self.columns |= {name: _Column(np.uint16) for name in ("type", "cpu")}
-        self.heap = _Column(np.uint8)
+        self.columns = {name: GrowingArray(kind) for name, kind in kinds.items()}
+        self.columns |= {name: GrowingArray(np.uint16) for name in ("type", "cpu")}
+        self.heap = GrowingArray(np.uint8)
         self.open = np.zeros(_THREADS // 8, np.uint8)
         self.folded_key, self.folded_count = np.zeros(_FOLDED, np.int64), np.zeros(_FOLDED, np.int64)
         self.table = _Table(

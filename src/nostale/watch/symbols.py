@@ -20,9 +20,11 @@ class Symbols:
     Args:
         text: lines of `ADDRESS TYPE NAME [MODULE]`, the address in 16 hex digits. Lines of another form are left out,
             as are data symbols and addresses of zero (kptr_restrict).
+        shift: by how much the kernel lay elsewhere when it was recorded (KASLR).
     """
 
     text: bytes
+    shift: int = 0
     _address: NDArray[np.uint64] = field(init=False)
     _start: NDArray[np.int64] = field(init=False)
     _known: dict[int, str] = field(init=False, default_factory=dict)
@@ -39,6 +41,7 @@ class Symbols:
         address = (digits << shifts).sum(axis=1, dtype=np.uint64)
         order = np.argsort(address, kind="stable")
         order = order[address[order] > 0]
+        address += np.uint64(self.shift % (1 << 64))
         self._address, self._start = address[order], starts[order] + 19
 
     def __len__(self) -> int:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from struct import Struct
@@ -71,7 +73,7 @@ class File:
 
 
 @dataclass(slots=True)
-class _Bytes:
+class Bytes:
     """Bytes read front to back, each read checked: of a file, or of a section that was decompressed."""
 
     source: File | bytes
@@ -127,19 +129,12 @@ class _Found:
 
 @dataclass(slots=True)
 class Recording:
-    """A trace.dat that was opened: what `build` needs. It is to be closed."""
+    """A trace.dat that was opened: what `build` needs."""
 
-    file: File
     origin: Origin
     formats: Formats
     streams: dict[int, Iterator[bytes]]
     page_bytes: int
-
-    def __enter__(self) -> Recording:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.file.handle)
 
 
 def read_dat(path: Path, wanted: Collection[str] | None = None, *, fold_calls: bool = False) -> Trace:
@@ -155,7 +150,8 @@ def read_dat(path: Path, wanted: Collection[str] | None = None, *, fold_calls: b
     Raises:
         BadInput: no such file, another format, cut or damaged.
     """
-    with open_dat(path) as one:
+    with open_file(path) as file:
+        one = open_dat(file)
         return build(
             one.origin,
             one.formats,
@@ -164,31 +160,38 @@ def read_dat(path: Path, wanted: Collection[str] | None = None, *, fold_calls: b
             wanted=wanted,
             trimmed=None if wanted is None else TRIMMED,
             fold_calls=fold_calls,
-            size_bytes=4 * one.file.size,  # pages shrink to a quarter or less
+            size_bytes=4 * file.size,  # pages shrink to a quarter or less
         )
 
 
-def open_dat(path: Path) -> Recording:
-    """Open a recording and read what stands in front of its events.
+@contextmanager
+def open_file(path: Path) -> Iterator[File]:
+    """Open a file to be read in pieces, and close it again.
 
     Raises:
-        BadInput: no such file, another format, cut or damaged.
+        BadInput: it cannot be read.
     """
-    where = str(path)
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except (OSError, ValueError) as problem:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as problem:  # ValueError: a NUL in the name
         reason = getattr(problem, "strerror", None) or str(problem)
-        raise BadInput(where, f"cannot be read: {reason}") from problem
+        raise BadInput(str(path), f"cannot be read: {reason}") from problem
     try:
-        return _opened(File(handle, os.fstat(handle).st_size, where))
-    except BaseException:
+        held = os.fstat(handle)
+        if not stat.S_ISREG(held.st_mode):
+            raise BadInput(str(path), "is not a regular file", remedy="give the file of a recording")
+        yield File(handle, held.st_size, str(path))
+    finally:
         os.close(handle)
-        raise
 
 
-def _opened(file: File) -> Recording:
-    head = _Bytes(file, 0, file.where)
+def open_dat(file: File) -> Recording:
+    """Read what stands in front of a recording's events.
+
+    Raises:
+        BadInput: another format, cut or damaged.
+    """
+    head = Bytes(file, 0, file.where)
     if file.size < len(MAGIC) or head.take(len(MAGIC)) != MAGIC:
         raise BadInput(file.where, "is not a trace.dat file", cause="another format", remedy="record with trace-cmd")
     version = head.string()
@@ -221,7 +224,7 @@ def _opened(file: File) -> Recording:
         notes=tuple(notes),
     )
     pages = {cpu: streams(offset, size, page_bytes) if size else iter(()) for cpu, offset, size in extents}
-    return Recording(file, origin, Formats.of(found.formats), pages, page_bytes)
+    return Recording(origin, Formats.of(found.formats), pages, page_bytes)
 
 
 @dataclass(slots=True)
@@ -230,9 +233,9 @@ class _Version6:
 
     file: File
 
-    def read(self, body: _Bytes, found: _Found) -> Callable[[int, int, int], Iterator[bytes]]:
-        found.headers = _headers(body)
-        found.formats = [*_ftrace(body), *_events(body)]
+    def read(self, body: Bytes, found: _Found) -> Callable[[int, int, int], Iterator[bytes]]:
+        found.headers = read_headers(body)
+        found.formats = [*read_ftrace(body), *read_events(body)]
         found.kallsyms = body.take(body.number(4))
         body.take(body.number(4))  # printk formats
         found.comms = _comms(body.take(body.number(8)))
@@ -241,7 +244,7 @@ class _Version6:
         mark = body.take(10)
         if mark.startswith(b"options"):
             while (number := body.number(2)) != 0:
-                option = _Bytes(body.take(body.number(4)), 0, self.file.where)
+                option = Bytes(body.take(body.number(4)), 0, self.file.where)
                 if number == BUFFER:
                     instances.append((option.number(8), option.string(), cpus))
                 elif number == CPUCOUNT and instances:  # of the instance before it
@@ -259,7 +262,7 @@ class _Version6:
             found.buffers.append((name, found.page_bytes, self._extents(body, count)))
         return self.pages
 
-    def _extents(self, body: _Bytes, cpus: int) -> list[tuple[int, int, int]]:
+    def _extents(self, body: Bytes, cpus: int) -> list[tuple[int, int, int]]:
         if cpus > self.file.size // 16:
             raise self.file.cut(body.at, 16 * cpus)
         return [(cpu, body.number(8), body.number(8)) for cpu in range(cpus)]
@@ -280,7 +283,7 @@ class _Version7:
     budget: int = 0
     sections: dict[int, int] = field(default_factory=dict)
 
-    def read(self, body: _Bytes, found: _Found) -> Callable[[int, int, int], Iterator[bytes]]:
+    def read(self, body: Bytes, found: _Found) -> Callable[[int, int, int], Iterator[bytes]]:
         algorithm, _ = body.string(), body.string()
         if algorithm not in _ALGORITHMS:
             raise BadInput(
@@ -296,23 +299,23 @@ class _Version7:
                 _option(number, option, found)
         if HEADERS not in self.sections:
             raise BadInput(self.file.where, "lacks the page header's description", cause="a recording that did not end")
-        found.headers = _headers(self._section(self.sections[HEADERS], HEADERS))
-        for number, reader in ((EVENT_FORMATS, _events), (FTRACE_EVENTS, _ftrace)):
+        found.headers = read_headers(self._section(self.sections[HEADERS], HEADERS))
+        for number, reader in ((EVENT_FORMATS, read_events), (FTRACE_EVENTS, read_ftrace)):
             if number in self.sections:
                 found.formats += reader(self._section(self.sections[number], number))
         found.kallsyms = self._sized(KALLSYMS, 4)
         found.comms = _comms(self._sized(CMDLINES, 8))
         return self.pages
 
-    def _section(self, offset: int, wanted: int) -> _Bytes:
+    def _section(self, offset: int, wanted: int) -> Bytes:
         """Return the contents of the section at `offset`, decompressed."""
-        head = _Bytes(self.file, offset, self.file.where)
+        head = Bytes(self.file, offset, self.file.where)
         number, flags, _, size = SECTION.unpack(head.take(SECTION.size))
         if number != wanted:
             raise BadInput(self.file.where, f"section {number} at byte {offset} where {wanted} is expected")
         if not flags & 1:
-            return _Bytes(head.take(size), 0, self.file.where)
-        return _Bytes(self._chunk(head), 0, self.file.where)
+            return Bytes(head.take(size), 0, self.file.where)
+        return Bytes(self._chunk(head), 0, self.file.where)
 
     def _sized(self, section: int, width: int) -> bytes:
         """Return the contents of a section that opens with its own size; empty where there is none."""
@@ -321,7 +324,7 @@ class _Version7:
         body = self._section(self.sections[section], section)
         return body.take(body.number(width))
 
-    def _options(self, offset: int) -> Iterator[tuple[int, _Bytes]]:
+    def _options(self, offset: int) -> Iterator[tuple[int, Bytes]]:
         """Yield every option of every options section, following DONE to the next; a circle is bad input."""
         seen = set[int]()
         while offset:
@@ -332,7 +335,7 @@ class _Version7:
             assert isinstance(body.source, bytes)
             while body.at < len(body.source):
                 number, size = OPTION.unpack(body.take(OPTION.size))
-                option = _Bytes(body.take(size), 0, self.file.where)
+                option = Bytes(body.take(size), 0, self.file.where)
                 if number == DONE:
                     offset = option.number(8)
                     break
@@ -343,11 +346,11 @@ class _Version7:
         if self.grow is None:
             yield from _Version6(self.file).pages(offset, size, page_bytes)
             return
-        body = _Bytes(self.file, offset, self.file.where)
+        body = Bytes(self.file, offset, self.file.where)
         for _ in range(body.number(4)):
             yield self._chunk(body)
 
-    def _chunk(self, body: _Bytes) -> bytes:
+    def _chunk(self, body: Bytes) -> bytes:
         small, large = body.number(4), body.number(4)
         self.budget -= large
         if self.budget < 0 or large > _MOST_CHUNK:
@@ -362,7 +365,7 @@ class _Version7:
         return self.grow(body.take(small), large, self.file.where)
 
 
-def _option(number: int, option: _Bytes, found: _Found) -> None:
+def _option(number: int, option: Bytes, found: _Found) -> None:
     """Take note of an option that both versions have."""
     assert isinstance(option.source, bytes)
     text = option.source.decode("utf-8", "replace")
@@ -375,7 +378,7 @@ def _option(number: int, option: _Bytes, found: _Found) -> None:
         _count_dropped(found, text)
 
 
-def _buffer(option: _Bytes) -> Buffer:
+def _buffer(option: Bytes) -> Buffer:
     option.number(8)  # where its section header is; each CPU below says where its own data are
     name, _clock = option.string(), option.string()  # the clock is not to be trusted, see above
     page_bytes, count = option.number(4), option.number(4)
@@ -400,7 +403,7 @@ def _fullest(found: _Found, where: str) -> Buffer:
     return chosen
 
 
-def _headers(body: _Bytes) -> tuple[str, str]:
+def read_headers(body: Bytes) -> tuple[str, str]:
     """Return how the kernel describes a page's header and an event's."""
     texts = []
     for _ in range(2):
@@ -418,13 +421,15 @@ def _comms(text: bytes) -> dict[int, str]:
     return comms
 
 
-def _events(body: _Bytes) -> Iterator[EventFormat]:
+def read_events(body: Bytes) -> Iterator[EventFormat]:
+    """Yield the descriptions of events, system by system."""
     for _ in range(body.number(4)):
         system = body.string()
         for _ in range(body.number(4)):
             yield parse_format(body.text(8), system, body.where)
 
 
-def _ftrace(body: _Bytes) -> Iterator[EventFormat]:
+def read_ftrace(body: Bytes) -> Iterator[EventFormat]:
+    """Yield the descriptions of ftrace's own events."""
     for _ in range(body.number(4)):
         yield parse_format(body.text(8), "ftrace", body.where)
