@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,12 +89,11 @@ def test_every_json_is_by_the_schema(capsys, command):
 
 
 FAULTS = {
-    "prove codgen": "codgen: no model 'codgen'; did you mean codegen?",
+    "prove codgen": "codgen: no model 'codgen'; did you mean codegen or codegen.flip?",
     "prove codegen:tail": "codegen:tail: no variant 'tail'; there is no-int3, no-tail-sync, no-final-sync",
     "prove none.py": "none.py: no such file (likely a mistyped name)",
     "prove MP.litmus": "MP.litmus: no such file (likely a mistyped name)",
     "prove codegen --set cpus": "--set cpus: has no value; write --set cpus=VALUE",
-    "check nothing": "nothing: no such model or file; there is entry, codegen, live",
     "watch x.dat --cpu 1-": "--cpu 1-: '1-' is not a CPU or a range of them; such as --cpu 1,4-6",
     "explain entry.noinstr-excape": "entry.noinstr-excape: nothing of that name can be explained; "
     "did you mean entry.noinstr-escape or entry.noinstr-indirect or entry.noinstr-unbalanced?",
@@ -104,6 +104,12 @@ FAULTS = {
 @pytest.mark.parametrize("command", FAULTS)
 def test_a_users_fault_is_one_line_and_exit_2(capsys, command):
     assert nostale(capsys, *command.split()) == (2, "", f"nostale: {FAULTS[command]}\n")
+
+
+def test_of_many_names_some_are_told(capsys):
+    code, out, err = nostale(capsys, "check", "nothing")
+    assert code == 2 and out == ""
+    assert re.fullmatch(r"nostale: nothing: no such model or file; there is isolation, (\S+, ){6}\d+ more\n", err)
 
 
 def test_a_missing_argument_names_the_command(capsys):

@@ -1,6 +1,6 @@
 """What must hold: observers, events, contracts, automata, bindings, verdicts and paths. Standard library only."""
 
-from nostale.contract.answer import Answer, Result, Search, Table
+from nostale.contract.answer import Answer, Checked, Result, Search, Table
 from nostale.contract.automaton import BEYOND, FRESH, STALE, Automaton, depth_automaton, rule_automaton
 from nostale.contract.baseline import Accepted, Baseline, read_baseline
 from nostale.contract.binding import Binding, Bound, Grade
@@ -44,6 +44,7 @@ __all__ = [
     "Cause",
     "Change",
     "Changed",
+    "Checked",
     "Contract",
     "Event",
     "Evidence",

@@ -77,6 +77,27 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """A numbered requirement: what checks it, and what that says now.
+
+    Args:
+        id: such as `TI-7`.
+        system: whose thread it is from.
+        text: what it says.
+        by: (kind, name) of each check; kinds: contract, model, rule, monitor, command, document.
+        verdict: of the models; `unknown` where only an image, a trace or a reader can tell; `not yet`.
+        why: what stands behind the verdict, or why nothing can check it.
+    """
+
+    id: str
+    system: str
+    text: str
+    by: tuple[tuple[str, str], ...]
+    verdict: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The whole of what one command found.
 
@@ -88,6 +109,7 @@ class Answer:
         search: prove only.
         breaks: watch only; None elsewhere.
         changes: watch --diff only; None elsewhere.
+        requirements: systems only; None elsewhere.
         parts: check only, an answer a target.
         expected: the verdict a demonstration must have; None elsewhere.
         counted: whether it counts towards the verdict of what it is part of.
@@ -107,6 +129,7 @@ class Answer:
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
     changes: tuple[Change, ...] | None = None
+    requirements: tuple[Checked, ...] | None = None
 
     @property
     def verdict(self) -> str:

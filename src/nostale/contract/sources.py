@@ -23,11 +23,15 @@ class Requirement:
         id: such as `TI-7`, the number everything else cites.
         text: what it says, in a sentence.
         kind: how it can be checked, or what sort of demand it is.
+        also: what else looks at it, as (kind, name): a document, a command.
+        unchecked: why nothing can check it; "" where something can.
     """
 
     id: str
     text: str
     kind: str
+    also: tuple[tuple[str, str], ...] = ()
+    unchecked: str = ""
 
     def __post_init__(self) -> None:
         if not _REQUIREMENT.match(self.id):

@@ -288,6 +288,7 @@ class Model:
     system = "user"  # which of the five systems its properties belong to
     title = ""  # what is proved, in a line
     not_modelled = ""  # what a reader must not conclude
+    requirements: tuple[str, ...] = ()  # of its system's thread, checked by its own never and always
     interchangeable: tuple[str, ...] = ()  # parameters whose numbers only name things: CPUs that all do the same
 
     def __init__(self, settings: dict[str, str] | None = None, variant: str = "") -> None:

@@ -5,7 +5,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from nostale.contract import Answer, Cause, Change, Holds, Interruption, Result, Step, Total, Unknown, Violated, totals
+from nostale.contract import (
+    Answer,
+    Cause,
+    Change,
+    Checked,
+    Holds,
+    Interruption,
+    Result,
+    Step,
+    Total,
+    Unknown,
+    Violated,
+    totals,
+)
 
 Object = dict[str, Any]
 
@@ -37,6 +50,8 @@ def _answer(answer: Answer) -> Object:
         made["causes"] = [_total(one) for one in totals(answer.breaks)]
     if answer.changes is not None:
         made["changes"] = [_change(one) for one in answer.changes]
+    if answer.requirements is not None:
+        made["requirements"] = [_checked(one) for one in answer.requirements]
     if answer.tables:
         made["tables"] = [
             {"id": one.id, "title": one.title, "columns": list(one.columns), "rows": [list(row) for row in one.rows]}
@@ -90,6 +105,17 @@ def _step(step: Step) -> Object:
     if step.changed:
         made["changed"] = [{"var": c.var, "old": c.old, "new": c.new} for c in step.changed]
     return made
+
+
+def _checked(one: Checked) -> Object:
+    return {
+        "id": one.id,
+        "system": one.system,
+        "text": one.text,
+        "checked_by": [{"kind": kind, "name": name} for kind, name in one.by],
+        "verdict": one.verdict,
+        "why": one.why,
+    }
 
 
 def _total(one: Total) -> Object:

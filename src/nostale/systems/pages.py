@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nostale.contract import Contract, Page, Requirement
 from nostale.systems.catalogue import SYSTEMS
+from nostale.systems.requirements import checks
 from nostale.systems.system import System
 
 if TYPE_CHECKING:
@@ -24,15 +25,6 @@ def pages() -> Iterator[Page]:
             yield _model_page(model)
         for requirement in system.requirements():
             yield _requirement_page(system, requirement)
-
-
-def checked_by(system: System) -> dict[str, list[str]]:
-    """Return, for each requirement that something checks, what checks it."""
-    checks: dict[str, list[str]] = {}
-    for contract in system.contracts:
-        for requirement in contract.requirements:
-            checks.setdefault(requirement, []).extend(f"{contract.id} by {one}" for one in engines(system, contract))
-    return checks
 
 
 def engines(system: System, contract: Contract) -> list[str]:
@@ -52,8 +44,7 @@ def system_page(system: System) -> Page:
     contracts = "\n".join(
         f"{one.id}: {one.title} ({', '.join(engines(system, one)) or 'not checked yet'})" for one in system.contracts
     )
-    checks = checked_by(system)
-    rows = [f"{one.id:6} {'checked' if one.id in checks else 'not yet'}  {one.text}" for one in system.requirements()]
+    rows = [f"{one.id:6} {_how_far(one):7}  {one.text}" for one in system.requirements()]
     return Page(
         system.name,
         system.title,
@@ -67,6 +58,12 @@ def system_page(system: System) -> Page:
             ("Requirements of its source thread", "\n".join(rows)),
         ),
     )
+
+
+def _how_far(requirement: Requirement) -> str:
+    if any(checks(SYSTEMS, requirement)):
+        return "checked"
+    return "cannot" if requirement.unchecked else "not yet"
 
 
 def contract_page(system: System, contract: Contract) -> Page:
@@ -124,14 +121,14 @@ def _model_page(model: type[Model]) -> Page:
 
 
 def _requirement_page(system: System, requirement: Requirement) -> Page:
-    checks = checked_by(system).get(requirement.id, [])
+    by = [f"{kind} {name}" for kind, name in checks(SYSTEMS, requirement)]
     return Page(
         requirement.id,
         f"a requirement of {system.name}",
         (
             ("What it says", requirement.text),
             ("Checkable by", requirement.kind),
-            ("Checked by", "\n".join(checks) or "nothing yet"),
+            ("Checked by", "\n".join(by) or requirement.unchecked or "nothing yet"),
             ("Source", "the source thread of this system; numbered in nostale's own list"),
         ),
     )

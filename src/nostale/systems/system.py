@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -50,5 +49,16 @@ class System:
 
     def requirements(self) -> tuple[Requirement, ...]:
         """Return the demands, hazards and objections of its source thread, in their order."""
+        import tomllib
+
         text = files(f"nostale.systems.{self.name}").joinpath("requirements.toml").read_text()
-        return tuple(Requirement(id, row["text"], row["checkable"]) for id, row in tomllib.loads(text).items())
+        return tuple(
+            Requirement(
+                id,
+                row["text"],
+                row["checkable"],
+                tuple((kind, name) for kind in ("document", "command") for name in row.get(kind, ())),
+                row.get("unchecked", ""),
+            )
+            for id, row in tomllib.loads(text).items()
+        )

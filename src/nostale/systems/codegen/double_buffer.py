@@ -14,6 +14,7 @@ class DoubleBuffer(Model):
     """A dispatcher is updated while CPUs run through it."""
 
     system = "codegen"
+    requirements = ("CG-12",)
     title = "a half of an image is rewritten only when nobody is in it"
     not_modelled = "what the CPUs have fetched ahead (see fresh-code), memory weaker than sequential consistency"
 

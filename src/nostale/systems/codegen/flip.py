@@ -35,6 +35,7 @@ class Flip(Model):
     """A CPU flips an instruction that both may execute."""
 
     system = "codegen"
+    requirements = ("TI-10", "CG-7", "CG-11", "CG-12")
     title = "one instruction is replaced whole: everybody runs the new one once the caller returns"
     not_modelled = (
         "instructions that may not be exchanged while they run, instructions of several fetches (see codegen), other "

@@ -51,6 +51,7 @@ class FreshCode(Model):
     """One CPU writes and publishes code, another one runs it."""
 
     system = "codegen"
+    requirements = ("TI-10", "CG-5", "CG-6", "CG-7", "CG-9", "CG-10", "CG-13", "CG-15", "CG-19")
     title = "code that is new at its address is published and run"
     not_modelled = (
         "data-side reordering of the pointer (it is published with release and loaded with acquire), code of several "

@@ -15,6 +15,7 @@ class WxPhases(Model):
     """One CPU takes code through the phases; another one, in the attacker's hand, writes wherever it still can."""
 
     system = "codegen"
+    requirements = ("CG-1", "CG-2")
     title = "what runs is what was checked"
     not_modelled = "an attacker who writes page tables, aliases made later, what the check looks for, execution ahead"
 

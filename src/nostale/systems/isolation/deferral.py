@@ -46,6 +46,7 @@ class TellEverybody(Away):
 class WorkBit(Away):
     """The CPU that is away gets a bit instead of an interrupt, and serialises when it comes in."""
 
+    requirements = ("TI-8", "TI-9b", "TI-20")
     title = "v4 to v7: a CPU that is away finds a work bit when it comes in"
 
     hook = param("ct_kernel_enter_state", "where the bit is looked for", choices=HOOKS)
@@ -165,6 +166,7 @@ class WorkBit(Away):
 class Cr3CatchUp(Away):
     """Every way in that loads the kernel's CR3 has serialised; whoever is not past it is not interrupted."""
 
+    requirements = ("TI-9b", "TI-20")
     title = "v8: loading the kernel's CR3 is the catch-up, and a signal tells who is past it"
 
     late_signal = variant("the signal is set after the kernel's CR3 is loaded")

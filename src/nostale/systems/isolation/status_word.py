@@ -35,6 +35,7 @@ class StatusWord(Model):
     """A CPU comes and goes; RCU looks whether it was away, and frees; another CPU pins it."""
 
     system = "isolation"
+    requirements = ("TI-4", "TI-18")
     title = "one exchanged word a CPU: what RCU needs of it, and pinning"
     not_modelled = (
         "NMIs, weaker memory than x86-TSO (1a cannot fail on it: no store passes an earlier load), several CPUs that "
