@@ -296,4 +296,5 @@ def test_every_finding_on_the_arm64_object_is_argued(shared):
     assert {one.id for one in answer.results if one.verdict.word == "holds"} == {
         "entry.noinstr-instrumented",
         "entry.noinstr-unbalanced",
+        "entry.order",
     }
