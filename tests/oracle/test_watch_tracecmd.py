@@ -99,3 +99,38 @@ def test_stacks_are_those_of_trace_cmd(shared):
     assert len(said) == stacks.size
     told = sorted(trace.stack(int(row)) for row in stacks)
     assert told == sorted(tuple(dropwhile(lambda one: one.startswith("trace_event_"), frames)) for frames in said)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["mprotect", "signal", "workqueue", "text_poke"])
+def test_the_text_that_trace_cmd_prints_tells_the_same(shared, tmp_path, name):
+    """To the nanosecond (-t) the breaks are the same; rounded to the microsecond, as many of each kind and cause."""
+    if shutil.which("trace-cmd") is None:
+        pytest.skip("trace-cmd is not installed")
+    path = shared / f"data/watch/{name}.dat"
+    told = analyse(read_trace(path), [1]).breaks
+    for option in (["-t"], []):
+        command = ["trace-cmd", "report", *option, "-i", str(path)]
+        text = subprocess.run(command, capture_output=True, check=True).stdout
+        (tmp_path / "x.txt").write_bytes(text)
+        trace = read_trace(tmp_path / "x.txt")
+        assert not trace.lost
+        breaks = analyse(trace, [1]).breaks
+        assert Counter(one.cause.kind for one in breaks) == Counter(one.cause.kind for one in told)
+        if option:
+            assert [shown(one) for one in breaks] == [shown(one) for one in told]
+
+
+def shown(one):
+    cause = one.cause
+    return (
+        one.cpu,
+        one.start_ns,
+        one.duration_ns,
+        one.kind,
+        one.pid,
+        cause.kind,
+        cause.pid,
+        cause.function,
+        cause.syscall,
+    )

@@ -81,6 +81,8 @@ _BY_CONTENT: dict[bytes, Callable[[Path], Answer]] = {
     b"\x28\xb5\x2f\xfd": lint_image,
     b"\x17\x08\x44tracing": watch_recording,
     b"PERFILE2": watch_recording,
+    b"# tracer:": watch_recording,
+    b"cpus=": watch_recording,
 }
 
 

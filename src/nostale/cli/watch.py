@@ -90,6 +90,7 @@ def watch(
     \b
     nostale watch trace.dat --cpu 1            a recording by trace-cmd (clock mono)
     nostale watch perf.data --cpu 1            a recording by perf (-k mono) of tracepoints
+    nostale watch trace.txt --cpu 1            ftrace's text, or trace-cmd report's
     nostale watch live --cpu 1 --seconds 5     this machine; needs root and tracefs
     nostale watch trace.dat --cpu 1 --budget text-patch=0 --budget any=100
     nostale watch --diff old.dat new.dat --cpu 1

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from nostale.watch import perfdata, tracedat
+from nostale.watch import ftrace, perfdata, tracedat
 from nostale.watch.trace import Trace
+
+_START = 4096
 
 
 def read_trace(
@@ -23,7 +25,9 @@ def read_trace(
         BadInput: no such file, a format that is not read, cut or damaged.
     """
     with tracedat.open_file(path) as file:
-        start = file.read(0, min(16, file.size))
+        start = file.read(0, min(_START, file.size))
     if start.startswith(perfdata.MAGIC):
         return perfdata.read_perf(path, wanted, kallsyms=kallsyms)
+    if ftrace.looks_like_text(start):
+        return ftrace.read_text(path, wanted)
     return tracedat.read_dat(path, wanted, fold_calls=fold_calls)

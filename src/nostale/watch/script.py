@@ -38,7 +38,7 @@ _COMMON: Final = (
 )
 # Event to its fields: p a pointer, i an int, l a long, c 16 characters, a six longs, m a mask of CPUs, s a word whose
 # place a __data_loc tells. Other events have none.
-_FIELDS: Final = {
+FIELDS: Final = {
     "csd_queue_cpu": "i:cpu p:callsite p:func p:csd",
     "csd_function_entry": "p:func p:csd",
     "csd_function_exit": "p:func p:csd",
@@ -122,7 +122,7 @@ class _Script:
     def event(self, pid: int, name: str, values: list[str]) -> bytes:
         known = self.formats.get(name)
         if known is None:
-            known = self.formats[name] = parse_format(_format(name, len(self.formats) + 1), "script", "script")
+            known = self.formats[name] = parse_format(format_text(name, len(self.formats) + 1), "script", "script")
         head = pack("<HBBi", known.id, 0, 0, pid)
         if name == "kernel_stack":
             frames = [self.pointer(value) for value in values]
@@ -156,9 +156,10 @@ class _Script:
         return {cpu: [page.encoded() for page in pages] for cpu, pages in self.pages.items()}
 
 
-def _format(name: str, number: int) -> str:
+def format_text(name: str, number: int, fields: str | None = None) -> str:
+    """Return a description of an event as the kernel would write it; `fields` as in `FIELDS`, which None asks."""
     lines, offset = [], 8
-    for spec in _FIELDS.get(name, "").split():
+    for spec in (FIELDS.get(name, "") if fields is None else fields).split():
         kind, _, key = spec.partition(":")
         type_, size, signed = _KINDS[kind]
         offset += -offset % min(size, 8)
