@@ -275,3 +275,25 @@ def test_images_or_a_difference_but_not_both(capsys, arguments):
 def test_a_baseline_that_cannot_be_read_is_one_line(capsys, objects):
     line = "nostale: none.toml: cannot be read: No such file or directory; name a text file that is there\n"
     assert nostale(capsys, "lint", "--baseline", "none.toml", objects[0]) == (2, "", line)
+
+
+def test_every_model_is_checked_with_its_variants(capsys):
+    code, out, _ = nostale(capsys, "check", "--all", "--format", "json")
+    answer = valid(out)
+    assert code == 0 and answer["coverage"]["runs"] == len(answer["parts"]) > 40
+    assert all(part["verdict"] == part["expected"] for part in answer["parts"])
+
+
+@pytest.mark.shared
+def test_the_case_for_deferral_in_three_ways(capsys, shared):
+    image, trace = shared / "data/lint/vmlinux_base.o.xz", shared / "data/watch/text_poke.dat"
+    words = ("check", "isolation", "--image", str(image), "--trace", str(trace), "--cpu", "1")
+    code, page, _ = nostale(capsys, *words, "--format", "md")
+    assert code == 1 and "| entry_SYSCALL_64 | SYSCALL | nothing patchable |" in page
+    code, out, _ = nostale(capsys, *words, "--format", "json")
+    assert code == 1 and {part["command"] for part in valid(out)["parts"]} == {"prove", "lint", "watch"}
+
+
+def test_a_case_that_there_is_not(capsys):
+    code, out, err = nostale(capsys, "check", "codegen", "--format", "md")
+    assert (code, out) == (2, "") and "there is no such case" in err

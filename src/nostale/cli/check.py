@@ -10,24 +10,37 @@ from pathlib import Path
 
 import click
 
-from nostale.cli.common import conclude, result_options, worked_through
+from nostale.cli.common import EXIT, case_options, conclude, print_or_write, render, worked_through
 from nostale.cli.lint import lint_image
 from nostale.cli.models import find_model, is_litmus
 from nostale.cli.nearest import nearest
 from nostale.cli.prove import default_means, run, run_litmus
-from nostale.cli.watch import LIVE, Ask, watch_live, watch_recording
+from nostale.cli.watch import LIVE, Ask, cpu_list, watch_live, watch_recording
 from nostale.contract import Answer, BadInput, NotHere, NotPermitted
 from nostale.systems.entry.demo import build_demo
 from nostale.systems.isolation.demo import WATCHED_CPU, recording
-from nostale.systems.names import named_models
+from nostale.systems.names import model_name, named_models, typed
 
 _SECONDS = 2.0
 
 
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
-@result_options
-def check(targets: tuple[str, ...], form: str, output: Path | None, color: str) -> int:
+@click.option("--all", "every", is_flag=True, help="Every model of every system, with its variants.")
+@click.option("--image", type=click.Path(path_type=Path), metavar="FILE", help="With isolation: a kernel image.")
+@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="With isolation: a recording.")
+@click.option("--cpu", "cpus", metavar="LIST", help="Of the recording: the watched CPUs. Default: all.")
+@case_options
+def check(
+    targets: tuple[str, ...],
+    every: bool,
+    image: Path | None,
+    trace: Path | None,
+    cpus: str | None,
+    form: str,
+    output: Path | None,
+    color: str,
+) -> int:
     """Check TARGET by the right engine: a model, an ELF image, a trace, or "live" for this machine.
 
     Without TARGET: the bundled demonstrations, each with the verdict it must have, and 2 s of this machine.
@@ -35,14 +48,66 @@ def check(targets: tuple[str, ...], form: str, output: Path | None, color: str) 
     \b
     nostale check
     nostale check codegen vmlinux.o trace.dat
+    nostale check --all                        every model, every variant, each with its expected verdict
+    nostale check isolation --image vmlinux --trace trace.dat --format md
+                                               may text-patch IPIs to isolated CPUs be deferred?
     """
-    if targets:
+    if image or trace or cpus or form == "md":
+        return _case(targets, image, trace, cpus, form, output, color)
+    if every:
+        parts, failed = worked_through(_every_run(), lambda one: one())
+        answer = Answer("check", "all models", {"runs": len(parts)}, (), parts=parts)
+    elif targets:
         parts, failed = worked_through(targets, check_one)
         answer = Answer("check", " ".join(targets), {"targets": len(parts)}, (), parts=parts)
     else:
         parts, failed = worked_through(_DEMONSTRATIONS, lambda one: one())
         answer = Answer("check", "demonstrations", {"demonstrations": len(parts)}, (), parts=parts)
     return conclude(answer, failed, form, output, color)
+
+
+def _every_run() -> list[Callable[[], Answer]]:
+    """Return every model of every system and each of its variants, with the verdict it must have."""
+    named = named_models()
+    return [
+        lambda target=target, expected=expected: _proved(target, expected)  # type: ignore[misc]
+        for name, model in named.items()
+        for target, expected in [
+            (name, "holds"),
+            *((f"{name}:{variant}", about.expect) for variant, about in model.variants().items()),
+        ]
+    ]
+
+
+def _case(
+    targets: tuple[str, ...],
+    image: Path | None,
+    trace: Path | None,
+    cpus: str | None,
+    form: str,
+    output: Path | None,
+    color: str,
+) -> int:
+    """Argue the case of isolation: by its models, on an image and on a recording."""
+    from nostale.systems.isolation import case
+
+    if targets != ("isolation",):
+        named = " ".join(targets) or "nothing"
+        remedy = "nostale check isolation --image FILE --trace FILE"
+        raise BadInput(f"check {named}", "there is no such case", remedy=remedy)
+    means = default_means()
+    proved = []
+    for design in case.DESIGNS:
+        target = typed(model_name(design.model), design.variant, design.settings)
+        proved.append((design, _expecting(run(design.made(), target, means), design.expected)))
+    linted = lint_image(image, only=case.RULE) if image else None
+    ask = Ask(cpus=cpu_list(cpus) if cpus else None, own=False, what_if=True)
+    watched = watch_recording(trace, ask) if trace else None
+    parts = (*(answer for _, answer in proved), *(one for one in (linted, watched) if one))
+    if form == "md":
+        print_or_write(case.page(proved, linted, watched), output)
+        return EXIT[Answer("check", "isolation", {}, (), parts=parts).verdict]
+    return render(Answer("check", "isolation", {"parts": len(parts)}, (), parts=parts), form, output, color)
 
 
 def check_one(target: str) -> Answer:

@@ -31,6 +31,11 @@ def result_options(function: F) -> F:
     return _output_options(function, ["text", "json", "sarif"])
 
 
+def case_options(function: F) -> F:
+    """Likewise, for a command that can argue a whole case: also as Markdown."""
+    return _output_options(function, ["text", "json", "sarif", "md"])
+
+
 def timeline_options(function: F) -> F:
     """Likewise, for a command whose results are times: also as a page and for a trace viewer."""
     return _output_options(function, ["text", "json", "html", "perfetto"])

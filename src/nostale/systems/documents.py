@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nostale.contract import Answer, Path, Result, Violated
 from nostale.report import path_to_text
 from nostale.systems.claims import Bug, Decided, NotShown, Run, decide, where
-from nostale.systems.names import model_name
+from nostale.systems.names import model_name, typed
 from nostale.systems.system import System
 
 if TYPE_CHECKING:
@@ -84,9 +84,7 @@ def result_of(answer: Answer, id: str) -> Result:
 
 def command(model: type[Model], run: Run) -> str:
     """Return what a user types for a run."""
-    variant = f":{run.variant}" if run.variant else ""
-    settings = "".join(f" --set {name}={value}" for name, value in run.settings.items())
-    return f"nostale prove {model_name(model)}{variant}{settings}"
+    return f"nostale prove {typed(model_name(model), run.variant, run.settings.items())}"
 
 
 def _page(parts: Sequence[Decided]) -> str:

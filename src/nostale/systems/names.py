@@ -26,6 +26,11 @@ def model_name(model: type[Model]) -> str:
     return {one: name for name, one in named_models().items()}[model]
 
 
+def typed(name: str, variant: str, settings: Iterable[tuple[str, str]]) -> str:
+    """Return a run as a user types it after `nostale prove`."""
+    return name + (f":{variant}" if variant else "") + "".join(f" --set {key}={value}" for key, value in settings)
+
+
 def _named(system: str, models: Iterable[type[Model]]) -> list[tuple[str, type[Model]]]:
     return [(f"{system}.{_kebab(one.__name__)}" if at else system, one) for at, one in enumerate(models)]
 
