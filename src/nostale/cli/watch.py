@@ -67,6 +67,8 @@ class Ask:
 @click.option("--gaps", type=_FILE, metavar="FILE", help="Gaps that a task saw (JSON): tell those the kernel did not.")
 @click.option("--what-if", is_flag=True, help="Say of each break which measures would have spared it.")
 @click.option("--budget", "budgets", multiple=True, metavar="CAUSE=N", help="Exit 1 on more breaks than N; repeatable.")
+@click.option("--contract", type=_FILE, metavar="FILE.dot", help="Judge this automaton instead of the contracts.")
+@click.option("--bind", type=_FILE, metavar="FILE.toml", help="By what trace events its events are seen.")
 @click.option("--diff", nargs=2, metavar="OLD NEW", help="What changed between two recordings, by cause.")
 @click.option("--kallsyms", type=_FILE, metavar="FILE", help="The recorded machine's /proc/kallsyms, for a perf.data.")
 @timeline_options
@@ -79,6 +81,8 @@ def watch(
     gaps: Path | None,
     what_if: bool,
     budgets: tuple[str, ...],
+    contract: Path | None,
+    bind: Path | None,
     diff: tuple[str, str] | None,
     kallsyms: Path | None,
     form: str,
@@ -93,11 +97,12 @@ def watch(
     nostale watch trace.txt --cpu 1            ftrace's text, or trace-cmd report's
     nostale watch live --cpu 1 --seconds 5     this machine; needs root and tracefs
     nostale watch trace.dat --cpu 1 --budget text-patch=0 --budget any=100
+    nostale watch trace.dat --contract wwnr.dot --bind wwnr.toml
     nostale watch --diff old.dat new.dat --cpu 1
     nostale watch trace.dat --cpu 1 --format html -o breaks.html
     nostale watch trace.dat --cpu 1 --format perfetto -o breaks.json     opens in ui.perfetto.dev
 
-    With --budget that alone is judged, and not the contracts that are judged otherwise.
+    With --budget or --contract those alone are judged, and not the contracts that are judged otherwise.
     """
     ask = Ask(
         cpus=None if cpus is None else cpu_list(cpus),
@@ -107,6 +112,7 @@ def watch(
         gaps=_gaps(gaps),
         budgets=_budgets(budgets),
         kallsyms=kallsyms,
+        monitors=_custom(contract, bind),
     )
     if diff and form == "perfetto":
         raise click.UsageError("a difference of two recordings has no timeline: --format text, json or html")
@@ -170,6 +176,16 @@ def _gaps(path: Path | None) -> tuple[Gap, ...] | None:
     from nostale.watch import read_gaps
 
     return read_gaps(read_text(path), str(path))
+
+
+def _custom(contract: Path | None, bind: Path | None) -> tuple[TraceMonitor, ...]:
+    if bool(contract) != bool(bind):
+        raise click.UsageError("--contract FILE.dot and --bind FILE.toml belong together")
+    if contract is None or bind is None:
+        return ()
+    from nostale.watch import custom_monitor
+
+    return (custom_monitor(read_text(contract), str(contract), read_text(bind), str(bind)),)
 
 
 def _budgets(texts: tuple[str, ...]) -> tuple[Budget, ...]:

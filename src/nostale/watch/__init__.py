@@ -2,6 +2,7 @@
 
 from nostale.watch.analyse import analyse
 from nostale.watch.budgets import Budget, judge_budgets, read_budget
+from nostale.watch.custom import custom_monitor
 from nostale.watch.diff import diff
 from nostale.watch.gaps import Gap, read_gaps
 from nostale.watch.live import watch_live
@@ -10,6 +11,7 @@ from nostale.watch.needs import needed
 from nostale.watch.read import read_trace
 from nostale.watch.ring import Lost
 from nostale.watch.save import save
+from nostale.watch.syscalls import syscall_numbers
 from nostale.watch.trace import Trace
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Trace",
     "TraceMonitor",
     "analyse",
+    "custom_monitor",
     "diff",
     "judge_budgets",
     "needed",
@@ -29,5 +32,6 @@ __all__ = [
     "read_trace",
     "run_monitor",
     "save",
+    "syscall_numbers",
     "watch_live",
 ]

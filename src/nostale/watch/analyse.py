@@ -83,13 +83,17 @@ def analyse(
             tell("what if")
             breaks = with_what_if(breaks, joins)
     results: list[Result] = []
+    idle: list[str] = []
     for monitor in monitors:
         tell(f"contract {monitor.binding.contract.id}")
-        results.extend(run_monitor(monitor, trace))
+        told = run_monitor(monitor, trace)
+        results.extend(told)
+        if not told:
+            idle.append(monitor.binding.contract.id)
     return Answer(
         command="watch",
         target=trace.origin.name,
-        coverage=_coverage(trace, watched, breaks, own_entries) | _gap_coverage(samples),
+        coverage=_coverage(trace, watched, breaks, own_entries) | _gap_coverage(samples) | {"contracts_idle": idle},
         results=tuple(results),
         breaks=tuple(breaks),
         notes=_notes(trace, cpus, pid),

@@ -135,7 +135,7 @@ def _page_bytes(ours: Instance) -> int:
 
 def _origin(ours: Instance, cpus: tuple[int, ...], notes: list[str]) -> Origin:
     events = ours.root / "events"
-    comms, kernel_threads = _tasks(ours)
+    comms, groups, kernel_threads = _tasks(ours)
     return Origin(
         name="live",
         clock="mono",
@@ -144,6 +144,7 @@ def _origin(ours: Instance, cpus: tuple[int, ...], notes: list[str]) -> Origin:
         header_event=(events / "header_event").read_text(),
         symbols=Symbols(Path("/proc/kallsyms").read_bytes()),
         comms=comms,
+        groups=groups,
         kernel_threads=kernel_threads,
         dropped={cpu: _dropped(ours.read(f"per_cpu/cpu{cpu}/stats")) for cpu in cpus},
         notes=tuple(notes),
@@ -154,15 +155,15 @@ def _dropped(stats: str) -> int:
     return sum(int(one) for one in re.findall(r"^(?:overrun|commit overrun|dropped events):\s*(\d+)", stats, re.M))
 
 
-def _tasks(ours: Instance) -> tuple[dict[int, str], frozenset[int]]:
-    """Return the names of threads that the trace saw or that live, and which of the living are kernel threads."""
-    comms = {}
+def _tasks(ours: Instance) -> tuple[dict[int, str], dict[int, int], frozenset[int]]:
+    """Return the names of threads that the trace saw or that live; of the living their groups, and the kernel's own."""
+    comms, groups = {}, {}
     for line in (ours.root / "saved_cmdlines").read_text(errors="replace").splitlines():
         pid, _, comm = line.partition(" ")
         if pid.isdecimal() and comm != "<...>":
             comms[int(pid)] = comm
     kernel = set()
-    for path in Path("/proc").glob("[0-9]*"):
+    for path in Path("/proc").glob("[0-9]*/task/[0-9]*"):
         try:
             head, _, rest = (path / "stat").read_text(errors="replace").rpartition(")")
         except OSError:
@@ -170,7 +171,9 @@ def _tasks(ours: Instance) -> tuple[dict[int, str], frozenset[int]]:
         comms.setdefault(int(path.name), head.partition("(")[2])
         if int(rest.split()[6]) & _KTHREAD:
             kernel.add(int(path.name))
-    return comms, frozenset(kernel)
+        else:
+            groups[int(path.name)] = int(path.parts[2])
+    return comms, groups, frozenset(kernel)
 
 
 @contextmanager

@@ -57,7 +57,7 @@ EXTRAS: Final = {
 STACKS: Final = ("csd_queue_cpu", "ipi_send_cpu", "ipi_send_cpumask", "sched_waking", "workqueue_queue_work")
 
 # Of the events that there are most of, the last field that is read.
-TRIMMED: Final = {"sys_enter": "args[1]", "sys_exit": "common_pid"}
+TRIMMED: Final = {"sys_enter": "args[1]", "sys_exit": "ret"}
 
 
 def needed(monitors: Iterable[TraceMonitor] = ()) -> frozenset[str]:

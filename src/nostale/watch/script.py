@@ -62,6 +62,14 @@ FIELDS: Final = {
     "softirq_entry": "i:vec",
     "softirq_exit": "i:vec",
     "softirq_raise": "i:vec",
+    "dma_map_phys": "s:device l:phys_addr l:dma_addr l:size",
+    "dma_map_page": "s:device l:phys_addr l:dma_addr l:size",
+    "dma_unmap_phys": "s:device l:addr l:size",
+    "dma_unmap_page": "s:device l:addr l:size",
+    "dma_map_sg": "s:device",
+    "map": "l:iova l:paddr l:size",
+    "unmap": "l:iova l:size l:unmapped_size",
+    "qi_submit": "l:qw0 l:qw1 l:qw2 l:qw3",
     "nmi_handler": "p:handler l:delta_ns i:handled",
 }
 _KINDS: Final = {

@@ -5,6 +5,11 @@ from __future__ import annotations
 from importlib.resources import files
 
 
+def syscall_numbers(machine: str) -> dict[str, int]:
+    """Return name to number, the inverse of `syscall_names`."""
+    return {name: number for number, name in syscall_names(machine).items()}
+
+
 def syscall_names(machine: str) -> dict[int, str]:
     """Return number to name for `machine` as uname says it; empty for one without a table.
 

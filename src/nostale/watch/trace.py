@@ -30,6 +30,7 @@ class Origin:
         kernel_threads: thread ids known to be kernel threads; None where the trace does not say.
         dropped: for each CPU, events lost over the whole recording as the kernel counts them.
         notes: what cannot be told from this trace, a sentence each.
+        groups: thread id to that of its thread group, as far as the machine said.
         header_event: text of `events/header_event`, kept for saving.
     """
 
@@ -43,6 +44,7 @@ class Origin:
     dropped: Mapping[int, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     header_event: str = ""
+    groups: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,6 +171,10 @@ class Trace:
         if rows.size and int(self.size[rows].min()) < known.offset + known.size:
             raise BadInput(self.origin.name, f"a {event} event is shorter than its description", cause="a damaged file")
         return gather(self.raw, self.offset[rows] + known.offset, known.size, signed=known.signed)
+
+    def number(self, row: int, event: str, name: str) -> int:
+        """Return one number of one event: for a few of them, `field` takes a column at a time."""
+        return int(self.field(np.array([row]), event, name)[0])
 
     def text(self, row: int, event: str, name: str) -> str:
         """Return one string of one event, an array of characters or a `__data_loc`."""

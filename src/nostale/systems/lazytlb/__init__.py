@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nostale.systems.lazytlb.contract import CONTRACTS
+from nostale.systems.lazytlb.membarrier import INTERRUPTS
 from nostale.systems.system import System
 
 if TYPE_CHECKING:
     from nostale.prove import Model
     from nostale.systems.claims import Bug, Dispute, NotShown
+    from nostale.watch import TraceMonitor
 
 
 def _models() -> tuple[type[Model], ...]:
@@ -30,6 +32,12 @@ def _disputes() -> tuple[Dispute, ...]:
     return DISPUTES
 
 
+def _monitors() -> tuple[TraceMonitor, ...]:
+    from nostale.systems.lazytlb.trace import MONITOR
+
+    return (MONITOR,)
+
+
 SYSTEM = System(
     name="lazytlb",
     title="lazy TLB mode and membarrier's core sync",
@@ -38,8 +46,9 @@ SYSTEM = System(
     sync="IPI, CR3 write, core sync at switch or return",
     use="return to user mode, access through the mm",
     rely="membarrier returns, page tables are freed",
-    contracts=CONTRACTS,
+    contracts=(*CONTRACTS, INTERRUPTS),
     models=_models,
     bugs=_bugs,
     disputes=_disputes,
+    monitors=_monitors,
 )

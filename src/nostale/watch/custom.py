@@ -1,0 +1,325 @@
+"""A user's own contract over a trace: an automaton from a `.dot` file (the kernel's RV models, too), bound by TOML.
+
+    keys = ["cpu"]                      # one automaton runs for each value of these; default: one for all
+    start = "preemptive"                # default: not known, any state; what cannot be from any is a violation
+
+    [events.preempt_disable]
+    on = ["preempt_disable"]            # trace events
+    where = ["irqs == 0"]               # all of these: FIELD [& MASK] ==, !=, <, <=, >, >= VALUE
+    keys = {cpu = "common_cpu"}         # which field names the key; common_cpu and common_pid are every event's
+    what = "preemption goes off"        # for the path; default: the event's name
+
+    [events.sched_waking]
+    unseen = "why it is bound to nothing"
+
+`title`, `why` and `remedy` are for the report. A value is a number, for a pointer a function's name, for a text a text
+or a pattern of one. What comes after the first lost event is not looked at.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+import tomllib
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nostale.contract import (
+    Automaton,
+    BadInput,
+    Binding,
+    Bound,
+    Contract,
+    Event,
+    Grade,
+    Role,
+    Source,
+    Step,
+    read_dot,
+)
+from nostale.watch.monitors import Occurrence, Sight, TraceMonitor
+from nostale.watch.trace import Trace
+
+_TOP: Final = {"title", "why", "remedy", "start", "keys", "events"}
+_EVENT: Final = {"on", "where", "keys", "unseen", "what"}
+_HOW: Final = 'bind it by on = ["TRACE_EVENT"], or say why not with unseen'
+_WHERE: Final = re.compile(r"\s*([\w\[\]]+)\s*(?:&\s*(\w+)\s*)?(==|!=|<=|>=|<|>)\s*(\S+)\s*")
+_COMMON: Final = ("common_cpu", "common_pid")
+_OPERATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_MOST_STATES: Final = 4096
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """One condition: a field, which of its bits, how it is compared, and with what."""
+
+    field: str
+    mask: int | None
+    compare: str
+    value: str
+
+    def holds(self, trace: Trace, rows: NDArray[np.int64], event: str) -> Mask:
+        """Say of each of `rows`, all of kind `event`, whether it fulfils the condition."""
+        if self.field in _COMMON:
+            column = trace.cpu[rows] if self.field == "common_cpu" else trace.pid[rows]
+            return self._numbers(column.astype(np.int64), trace, pointer=False)
+        known = trace.formats.by_name[event].field_of(self.field)
+        if known is not None and "char" in known.type:
+            if self.compare not in ("==", "!="):
+                raise BadInput(f"{event}.{self.field}", f"is a text: {self.compare} does not compare texts")
+            equal = np.array(
+                [fnmatchcase(trace.text(row, event, self.field), self.value) for row in rows.tolist()], bool
+            )
+            return equal if self.compare == "==" else ~equal
+        return self._numbers(trace.field(rows, event, self.field), trace, pointer=bool(known and known.is_pointer))
+
+    def _numbers(self, column: NDArray[Any], trace: Trace, *, pointer: bool) -> Mask:
+        if pointer and not re.fullmatch(r"\d\w*", self.value):
+            functions, which = np.unique(column, return_inverse=True)
+            name = trace.origin.symbols.name
+            same = np.array([fnmatchcase(name(int(one) & ((1 << 64) - 1)), self.value) for one in functions], bool)
+            equal: Mask = same[which] if len(functions) else np.zeros(0, bool)
+            return equal if self.compare == "==" else ~equal
+        if self.mask is not None:
+            column = column & np.array(self.mask).astype(column.dtype)
+        try:
+            value = np.array(int(self.value, 0)).astype(column.dtype)
+        except (ValueError, OverflowError):
+            raise BadInput(f"{self.field} {self.compare} {self.value}", f"{self.value!r} is not a number") from None
+        result: Mask = _OPERATORS[self.compare](column, value)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """How one event is seen: on which trace events, under which conditions, which field names each key."""
+
+    on: tuple[str, ...]
+    where: tuple[Where, ...]
+    keys: Mapping[str, str]
+    unseen: str
+    what: str
+
+
+def custom_monitor(dot: str, dot_where: str, bind: str, bind_where: str) -> TraceMonitor:
+    """Make a monitor of a `.dot` file and the TOML that binds its events.
+
+    Raises:
+        BadInput: one of them is not what it must be, or an event is not bound.
+    """
+    automaton = read_dot(dot, dot_where)
+    table = _table(bind, bind_where)
+    keys = _texts(table, "keys", bind_where)
+    binds = {
+        event: _bind(row, f"{bind_where}: events.{event}", keys) for event, row in _rows(table, automaton, bind_where)
+    }
+    start = _text(table, "start", bind_where)
+    if start and start not in automaton.states:
+        raise BadInput(f"{bind_where}: start", f"no state {start!r}", remedy=_nearest(start, automaton.states))
+    runs = automaton if start else from_any_state(automaton)
+    name = "".join(each if each.isalnum() else "-" for each in automaton.name.lower()).strip("-")
+    contract = Contract(
+        id=f"user.{name or 'contract'}",
+        title=_text(table, "title", bind_where) or f"every run keeps to {automaton.name}",
+        why=_text(table, "why", bind_where),
+        remedy=_text(table, "remedy", bind_where),
+        keys=keys,
+        observer=keys[0] if keys else "",
+        events=tuple(Event(event, Role.OTHER, tuple(one.keys), one.what or event) for event, one in binds.items()),
+        requirements=(),
+        sources=(Source(dot_where), Source(bind_where)),
+        automaton=runs,
+    )
+    bound = {
+        event: Bound(", ".join(one.on) or "nothing", Grade.UNSEEN if one.unseen else Grade.EXACT, one.unseen)
+        for event, one in binds.items()
+    }
+    begins = f"{bind_where} begins there" if start else "which state it was in at the first event is not known"
+    binding = Binding(
+        contract,
+        "watch",
+        bound,
+        start or runs.initial,
+        begins,
+        ("every such trace event is recorded: a recorder may leave out those of its own threads",),
+    )
+    wanted = tuple(event for one in binds.values() for event in one.on)
+    return TraceMonitor(binding, lambda trace: _look(trace, binds), wanted)
+
+
+def from_any_state(automaton: Automaton) -> Automaton:
+    """Return the automaton that begins in any of the states: its states are the sets of those that it may be in.
+
+    What it refuses has no edge from any state that the run can be in: a violation wherever the run began.
+
+    >>> toggle = Automaton.of("toggle", [("a", "up", "b"), ("b", "down", "a")], initial="a")
+    >>> whole = from_any_state(toggle)
+    >>> whole.initial, whole.step("a | b", "down"), whole.step("a", "down")
+    ('a | b', 'a', None)
+    """
+    first = frozenset(automaton.states)
+    edges: list[tuple[str, str, str]] = []
+    todo, seen = [first], {first}
+    while todo:
+        states = todo.pop()
+        for event in automaton.events:
+            into = frozenset(to for state in states if (to := automaton.edges.get((state, event))) is not None)
+            if not into:
+                continue
+            edges.append((_name(states), event, _name(into)))
+            if into not in seen:
+                seen.add(into)
+                todo.append(into)
+        if len(seen) > _MOST_STATES:
+            raise BadInput(automaton.name, "may be in too many states at once", remedy="say where it starts: start")
+    return Automaton.of(automaton.name, edges, initial=_name(first), forbidden=automaton.events)
+
+
+def _name(states: frozenset[str]) -> str:
+    return " | ".join(sorted(states))
+
+
+def _look(trace: Trace, binds: Mapping[str, Bind]) -> Sight:
+    missing, found = [], []
+    for event, bind in binds.items():
+        absent = [one for one in bind.on if not trace.has(one)]
+        missing += [f"{event}: the trace has no {one} events" for one in absent]
+        found += [(row, event, keys) for one in bind.on if trace.has(one) for row, keys in _seen(trace, one, bind)]
+    if missing:  # then any other event may be out of turn for want of these
+        return Sight((), {}, "nothing was looked at", tuple(missing))
+    if trace.lost:
+        first = min(one.after_ns for one in trace.lost)
+        found = [one for one in found if int(trace.ts[one[0]]) <= first]
+        missing.append(f"what came after {first} ns, as events were lost there")
+    found.sort(key=lambda one: one[0])
+    occurrences = tuple(
+        Occurrence(event, keys, _step(trace, row, binds[event].what or event)) for row, event, keys in found
+    )
+    seen = ", ".join(f"{sum(one.event == event for one in occurrences)} {event}" for event in binds)
+    return Sight(occurrences, {}, seen, tuple(missing))
+
+
+def _seen(trace: Trace, event: str, bind: Bind) -> list[tuple[int, dict[str, Hashable]]]:
+    """Return the rows of one kind of trace event that are an event of the contract, with their keys."""
+    rows = trace.rows(event)
+    for one in bind.where:
+        if rows.size:
+            rows = rows[one.holds(trace, rows, event)]
+    columns = {key: _key_column(trace, rows, event, name) for key, name in bind.keys.items()}
+    return [(row, {key: column[at] for key, column in columns.items()}) for at, row in enumerate(rows.tolist())]
+
+
+def _key_column(trace: Trace, rows: NDArray[np.int64], event: str, name: str) -> list[Hashable]:
+    if not rows.size:
+        return []
+    if name in _COMMON:
+        numbers: list[Hashable] = (trace.cpu if name == "common_cpu" else trace.pid)[rows].tolist()
+        return numbers
+    known = trace.formats.by_name[event].field_of(name)
+    if known is not None and "char" in known.type:
+        return [trace.text(row, event, name) for row in rows.tolist()]
+    values: list[Hashable] = trace.field(rows, event, name).tolist()
+    return values
+
+
+def _step(trace: Trace, row: int, what: str) -> Step:
+    place = trace.formats.by_id[int(trace.type[row])].name
+    thread = f"{trace.comm(int(trace.pid[row])) or '?'}-{int(trace.pid[row])}"
+    return Step(f"CPU {int(trace.cpu[row])}", place, f"{what}, {thread}", time_ns=int(trace.ts[row]))
+
+
+# The TOML.
+
+
+def _table(text: str, where: str) -> Mapping[str, Any]:
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(where, f"is not TOML: {error}", remedy="bind each event by a table [events.NAME]") from None
+    _known(table, _TOP, where)
+    return table
+
+
+def _rows(table: Mapping[str, Any], automaton: Automaton, where: str) -> list[tuple[str, Any]]:
+    rows = table.get("events", {})
+    if not isinstance(rows, dict):
+        raise BadInput(where, "events is not a table", remedy="bind each event by a table [events.NAME]")
+    for event in rows:
+        if event not in automaton.events:
+            remedy = _nearest(event, automaton.events)
+            raise BadInput(f"{where}: events.{event}", "the automaton has no such event", remedy=remedy)
+    for event in automaton.events:
+        if event not in rows:
+            raise BadInput(where, f"does not bind the event {event!r}", remedy=_HOW)
+    return [(event, rows[event]) for event in automaton.events]
+
+
+def _bind(row: Any, where: str, keys: Sequence[str]) -> Bind:  # noqa: ANN401  # whatever the file has there
+    if not isinstance(row, dict):
+        raise BadInput(where, "is not a table", remedy=_HOW)
+    _known(row, _EVENT, where)
+    named = row.get("keys", {})
+    if not isinstance(named, dict) or any(not isinstance(one, str) for one in named.values()):
+        raise BadInput(f"{where}: keys", "is not a table of fields", remedy='write keys = {cpu = "common_cpu"}')
+    for key in named:
+        if key not in keys:
+            raise BadInput(f"{where}: keys", f"{key!r} is not among the contract's keys", remedy=_nearest(key, keys))
+    made = Bind(
+        _texts(row, "on", where),
+        tuple(_where(one, where) for one in _texts(row, "where", where)),
+        named,
+        _text(row, "unseen", where),
+        _text(row, "what", where),
+    )
+    if bool(made.on) == bool(made.unseen):
+        raise BadInput(where, "is both bound and unseen" if made.on else "is bound to nothing", remedy=_HOW)
+    return made
+
+
+def _where(text: str, where: str) -> Where:
+    match = _WHERE.fullmatch(text)
+    try:
+        if match is not None:
+            return Where(match[1], int(match[2], 0) if match[2] else None, match[3], match[4])
+    except ValueError:
+        pass
+    raise BadInput(f"{where}: where", f"{text!r} is not a condition", remedy='such as "prev_state & 0xff == 0"')
+
+
+def _known(table: Mapping[str, Any], names: set[str], where: str) -> None:
+    for name in table:
+        if name not in names:
+            raise BadInput(where, f"{name!r} means nothing here", remedy=_nearest(name, sorted(names)))
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    close = get_close_matches(name, names, 1)
+    return f"did you mean {close[0]}?" if close else f"there is {', '.join(names)}"
+
+
+def _text(table: Mapping[str, Any], name: str, where: str) -> str:
+    value = table.get(name, "")
+    if not isinstance(value, str):
+        raise BadInput(f"{where}: {name}", "is not a text", remedy=f'write {name} = "..."')
+    return value
+
+
+def _texts(table: Mapping[str, Any], name: str, where: str) -> tuple[str, ...]:
+    value = table.get(name, [])
+    if not isinstance(value, list) or any(not isinstance(one, str) for one in value):
+        raise BadInput(f"{where}: {name}", "is not a list of texts", remedy=f'write {name} = ["...", "..."]')
+    return tuple(value)

@@ -1,0 +1,129 @@
+"""lazytlb.membarrier-interrupts over traces: a thread that ran throughout a call and was not interrupted is found."""
+
+from dataclasses import replace
+
+import pytest
+
+from nostale.systems.lazytlb.trace import MONITOR, look
+from nostale.watch import read_trace, run_monitor
+from nostale.watch.script import parse
+
+BORN = """
+0 10 7 task_newtask pid=8 clone_flags=0x3d0f00
+1 20 0 sched_switch prev_pid=0 next_pid=8
+"""
+CALL = """
+0 {0} 7 sys_enter id=324 args[0]=32
+0 {1} 7 csd_queue_cpu cpu=1 func=ipi_sync_core csd=1
+1 {2} 8 csd_function_entry func=ipi_sync_core csd=1
+0 {4} 7 sys_exit id=324
+1 {5} 8 local_timer_entry
+"""
+KEPT = BORN + CALL.format(*range(100, 200))
+GROUPS = {7: 7, 8: 7, 9: 9}
+
+
+def without(text, *starts):
+    return "\n".join(line for line in text.splitlines() if not line.startswith(starts))
+
+
+def judged(text, groups=()):
+    trace = parse(text)
+    trace.origin = replace(trace.origin, groups=dict(groups))
+    return run_monitor(MONITOR, trace)
+
+
+def words(text, groups=()):
+    return [result.verdict.word for result in judged(text, groups)]
+
+
+SILENT = without(KEPT, "0 101", "1 102") + "\n0 1 9 csd_queue_cpu cpu=0\n1 1 9 csd_function_entry\n"
+SILENT = "0 1 9 csd_queue_cpu cpu=0\n1 1 9 csd_function_entry\n" + without(KEPT, "0 101", "1 102")
+
+
+def test_a_thread_that_was_interrupted_keeps_it_and_one_that_was_not_breaks_it():
+    assert words(KEPT) == ["holds"]
+    (result,) = judged(SILENT)
+    assert result.verdict.word == "violated"
+    assert [step.place for step in result.verdict.path] == ["sys_enter", "sys_exit"]
+    assert "thread 8 has had CPU 1 since before the call" in result.verdict.path[0].why
+
+
+def test_a_core_that_synchronised_before_or_after_the_call_only_has_not_in_it():
+    assert "violated" in words(KEPT.replace("1 102", "1 105").replace("1 105 8 local", "1 106 8 local"))
+    assert "violated" in words(
+        without(KEPT, "1 102").replace("0 100", "1 99 8 csd_function_entry func=ipi_sync_core csd=1\n0 100")
+    )
+
+
+@pytest.mark.parametrize(
+    "also",
+    [
+        "1 101 8 sched_switch prev_pid=8 next_pid=9\n1 103 9 sched_switch prev_pid=9 next_pid=8",  # away in between
+        "1 105 8 sched_switch prev_pid=8 next_pid=9",  # chosen away, perhaps during the call
+    ],
+)
+def test_a_thread_that_may_have_left_its_cpu_is_covered_by_the_scheduler(also):
+    assert "violated" not in words(without(SILENT, "1 105") + "\n" + also)
+
+
+def test_a_thread_without_known_relation_is_a_doubt_and_no_violation():
+    (result,) = judged(without(SILENT, "0 10 "))
+    assert result.verdict.word == "unknown"
+    assert "whether 1 threads that ran throughout a call share the memory of its caller" in result.verdict.missing
+
+
+def test_thread_groups_tell_who_shares_memory():
+    text = without(SILENT, "0 10 ")
+    assert words(text, GROUPS) == ["violated"]
+    assert "violated" not in words(text, {7: 7, 8: 8})
+
+
+def test_a_call_that_interrupted_a_thread_shows_that_it_shares_the_memory():
+    """The second call of the same caller must interrupt it as well."""
+    first = without(KEPT, "0 10 ")
+    second = without(CALL.format(*range(200, 300)), "0 201", "1 202")
+    assert words(first) == ["holds"]
+    assert "violated" in words(first + second)
+
+
+def test_an_execve_ends_what_is_known_of_a_threads_memory():
+    execs = SILENT.replace("0 100", "1 50 8 sys_enter id=59\n1 60 8 sys_exit id=59\n0 100")
+    assert "violated" not in words(execs)
+    before = SILENT.replace("0 10 7 task", "1 5 8 sys_enter id=59\n0 10 7 task")
+    assert "violated" in words(before)
+
+
+@pytest.mark.parametrize(
+    "line", ["0 104 7 sys_exit id=324 ret=-1", "0 104 7 sys_exit id=324 ret=-22"], ids=["EPERM", "EINVAL"]
+)
+def test_a_call_that_failed_promises_nothing(line):
+    assert "violated" not in words(without(SILENT, "0 104").replace("1 105", line + "\n1 105"))
+
+
+def test_other_commands_and_traces_without_calls_are_not_judged():
+    assert judged(SILENT.replace("args[0]=32", "args[0]=8")) == ()
+    assert judged("0 1 7 sys_enter id=1") == ()
+
+
+def test_lost_events_make_a_violation_a_doubt():
+    assert words(SILENT.replace("1 105", "1 104 lost 3\n1 105")) == ["unknown", "unknown"]
+
+
+@pytest.mark.shared
+def test_in_a_recording_every_call_that_must_interrupt_the_target_does(shared):
+    sight = look(read_trace(shared / "data/watch/membarrier_sync_core.dat"))
+    assert sight.seen == "20 calls, 5 times a thread of the mm had its CPU throughout"
+    assert sum(one.event == "core-sync" for one in sight.occurrences) == 5
+
+
+@pytest.mark.shared
+def test_in_a_recording_an_entry_taken_away_is_found(shared, monkeypatch):
+    import nostale.systems.lazytlb.trace as module
+
+    trace = read_trace(shared / "data/watch/membarrier_sync_core.dat")
+    assert [result.verdict.word for result in run_monitor(MONITOR, trace)] == ["unknown"]
+    real = module._of_function
+    drop = lambda trace, event: real(trace, event)[:-2] if event == "csd_function_entry" else real(trace, event)  # noqa: E731
+    monkeypatch.setattr(module, "_of_function", drop)
+    assert "violated" in [result.verdict.word for result in run_monitor(MONITOR, trace)]
