@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from nostale.contract import Interruption, Kind, Work
-from nostale.watch import analyse, read_trace
+from nostale.watch import analyse, needed, read_trace
+from nostale.watch.causes import OWN
 from nostale.watch.joins import Joins
 
 pytestmark = pytest.mark.shared
@@ -249,3 +250,12 @@ def test_an_attribution_that_lacks_one_join_fails(shared, monkeypatch, join, nam
     empty = {"sent": (), "stack": ()}.get(join)
     monkeypatch.setattr(Joins, join, lambda *_: empty)
     assert score(name, analyse(trace, [truth["cpu"]]).breaks, trace, truth).recall < 1.0
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_without_the_tasks_own_entries_the_others_are_as_with_them(shared, name):
+    """Without, system calls are folded, and most are not walked through at all."""
+    path = shared / f"data/watch/{name}.dat"
+    whole, short = analyse(read_trace(path)), analyse(read_trace(path, needed(), fold_calls=True), own=False)
+    assert list(short.breaks) == [one for one in whole.breaks if one.kind not in OWN]
+    assert short.coverage == whole.coverage

@@ -14,7 +14,7 @@ from nostale.watch.joins import Joins
 from nostale.watch.migrations import rejoin
 from nostale.watch.monitors import TraceMonitor, run_monitor
 from nostale.watch.needs import missing
-from nostale.watch.spans import Span, spans
+from nostale.watch.spans import Span, own_entries, spans
 from nostale.watch.trace import Trace
 from nostale.watch.whatif import with_what_if
 
@@ -53,26 +53,26 @@ def analyse(
     tell = progress or _silent
     joins = Joins(trace)
     breaks: list[Interruption] = []
-    own_entries = sum(
+    entries = sum(
         count
         for (cpu, thread), count in trace.table.folded.items()
         if cpu in watched and pid in (None, thread) and not joins.is_kernel_thread(thread)
     )
     with _without_gc():
-        entered = joins.entered()
+        calls = joins.calls()
         found: list[Span] = []
         for cpu in watched:
             tell(f"events of CPU {cpu}")
-            of_cpu = spans(trace, cpu, joins.is_kernel_thread, joins.back, entered)
+            of_cpu = spans(trace, cpu, joins.is_kernel_thread, joins.back, calls, own=own)
+            entries += own_entries(trace, cpu, joins.is_kernel_thread, pid)
             found += of_cpu if pid is None else [span for span in of_cpu if span.pid == pid]
-        if len(watched) > 1:
-            rejoin(found, joins, entered)
+        if own and len(watched) > 1:
+            rejoin(found, joins, calls.entered())
         tell("causes")
         for span in found:
             if span.kind not in OWN:
                 breaks.extend(interruptions(span, joins))
                 continue
-            own_entries += 1
             if own:
                 breaks.append(own_entry(span, joins))
         samples = None if gaps is None else explain_gaps(trace, gaps, watched)
@@ -93,7 +93,7 @@ def analyse(
     return Answer(
         command="watch",
         target=trace.origin.name,
-        coverage=_coverage(trace, watched, breaks, own_entries) | _gap_coverage(samples) | {"contracts_idle": idle},
+        coverage=_coverage(trace, watched, breaks, entries) | _gap_coverage(samples) | {"contracts_idle": idle},
         results=tuple(results),
         breaks=tuple(breaks),
         notes=_notes(trace, cpus, pid),
@@ -129,13 +129,13 @@ def _watched(trace: Trace, cpus: Sequence[int] | None) -> tuple[int, ...]:
 
 
 def _coverage(
-    trace: Trace, watched: tuple[int, ...], breaks: list[Interruption], own_entries: int
+    trace: Trace, watched: tuple[int, ...], breaks: list[Interruption], entries: int
 ) -> dict[str, int | str | bool | list[str]]:
     unknown = sum(one.cause.kind is Work.UNKNOWN for one in breaks)
     others = sum(one.kind not in OWN for one in breaks)
     return {
-        "breaks": others + own_entries,
-        "breaks_own": own_entries,
+        "breaks": others + entries,
+        "breaks_own": entries,
         "breaks_unknown": unknown,
         "clock": trace.origin.clock,
         "cpus_recorded": [str(cpu) for cpu in trace.cpus],

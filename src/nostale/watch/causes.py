@@ -29,6 +29,23 @@ def interruptions(span: Span, joins: Joins) -> Iterator[Interruption]:
     """Yield one interruption for each thing that ran in a stretch, in order; their durations add up to its own."""
     task = joins.comm(span.pid) or ""
     told = list(_BY_KIND[span.kind](span, joins))
+    if len(told) == 1:
+        ((start, kind, cause),) = told
+        text, source = remedy(kind, cause.kind)
+        yield Interruption(
+            span.cpu,
+            start,
+            _share(span, [start], 0),
+            kind,
+            cause,
+            text,
+            task,
+            span.pid,
+            span.at_most_ns,
+            source,
+            end_ns=span.end_ns,
+        )
+        return
     starts = [start for start, _, _ in told]
     for number, (start, kind, cause) in enumerate(told):
         text, source = remedy(kind, cause.kind)
@@ -41,7 +58,6 @@ def interruptions(span: Span, joins: Joins) -> Iterator[Interruption]:
             remedy=text,
             task=task,
             pid=span.pid,
-            at_most_ns=span.at_most_ns if len(told) == 1 else None,
             source=source,
             end_ns=starts[number + 1] if number + 1 < len(starts) else span.end_ns,
         )

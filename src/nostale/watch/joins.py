@@ -18,16 +18,18 @@ A join across a gap in which events of either CPU were lost is not made.
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 
 from nostale.contract import Cause, Work
+from nostale.watch.index import Index
 from nostale.watch.ring import Ints
-from nostale.watch.spans import ENTRIES, EXITS
+from nostale.watch.spans import ENTRIES, EXITS, Calls
 from nostale.watch.syscalls import syscall_names
-from nostale.watch.trace import Column, Trace
+from nostale.watch.trace import Trace
 
 _CSD_IPI: Final = "generic_smp_call_function_single_interrupt"
 _TTWU: Final = "sched_ttwu_pending"
@@ -65,24 +67,25 @@ class Joins:
     _sent: dict[int, tuple[int, ...]] | None = None
     _by_cpu: dict[int, Ints] = field(default_factory=dict)
     _of_kind: dict[tuple[int, tuple[str, ...]], Ints] = field(default_factory=dict)
-    _lists: dict[tuple[str, str], tuple[Column, Ints]] = field(default_factory=dict)
-    _threads: dict[tuple[str, ...], tuple[Ints, Ints]] = field(default_factory=dict)
+    _lists: dict[tuple[str, str], Index] = field(default_factory=dict)
+    _threads: dict[tuple[str, ...], Index] = field(default_factory=dict)
+    _inside: dict[tuple[int, str], tuple[Index, dict[int, int]]] = field(default_factory=dict)
     _named: dict[int, str | None] = field(default_factory=dict)
     _kernel: dict[int, bool] = field(default_factory=dict)
     _own: dict[tuple[int, int, str | None], Cause] = field(default_factory=dict)
-    _numbers: dict[tuple[str, str], dict[int, int]] = field(default_factory=dict)
+    _numbers: dict[tuple[str, str], Callable[[int], int]] = field(default_factory=dict)
+    _kinds: dict[int, str] = field(default_factory=dict)
+    _stack_rows: dict[int, int] | None = None
     _names: dict[int, str] | None = None
     _comms: dict[int, str] | None = None
     _stacks: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     def number(self, row: int, event: str, name: str) -> int:
-        """Return one number of one event; the whole column is taken out when first asked for."""
+        """Return one number of one event."""
         known = self._numbers.get((event, name))
         if known is None:
-            rows = self.trace.rows(event)
-            column = self.trace.field(rows, event, name).tolist() if rows.size else []
-            known = self._numbers[event, name] = dict(zip(rows.tolist(), column))
-        return known[row]
+            known = self._numbers[event, name] = self.trace.reader(event, name)
+        return known(row)
 
     def symbol(self, row: int, event: str, name: str) -> str:
         """Return one address of one event as a function's name, "" for NULL."""
@@ -91,7 +94,11 @@ class Joins:
 
     def event(self, row: int) -> str:
         """Return the kind of an event."""
-        return self.trace.formats.by_id[int(self.trace.type[row])].name
+        number = int(self.trace.type[row])
+        known = self._kinds.get(number)
+        if known is None:
+            known = self._kinds[number] = self.trace.formats.by_id[number].name
+        return known
 
     # --- tasks
 
@@ -252,16 +259,23 @@ class Joins:
         return known
 
     def _stack(self, row: int) -> tuple[str, ...]:
+        if self._stack_rows is None:
+            self._stack_rows = self._join_stacks()
+        following = self._stack_rows.get(row)
+        return () if following is None else self.trace.stack(following)
+
+    def _join_stacks(self) -> dict[int, int]:
+        """Return for each event that a stack stands behind, on its CPU and of its thread, the row of the stack."""
         trace = self.trace
-        here = self._cpu_rows(int(trace.cpu[row]))
-        after = int(np.searchsorted(here, row)) + 1
-        if after >= here.size or not trace.has("kernel_stack"):
-            return ()
-        following = int(here[after])
-        same = trace.pid[following] == trace.pid[row]
-        if not same or trace.type[following] != trace.formats.by_name["kernel_stack"].id:
-            return ()
-        return trace.stack(following)
+        stacks = trace.rows("kernel_stack")
+        joined: dict[int, int] = {}
+        for cpu in np.unique(trace.cpu[stacks]).tolist():
+            here, mine = self._cpu_rows(cpu), stacks[trace.cpu[stacks] == cpu]
+            at = np.searchsorted(here, mine)
+            mine, before = mine[at > 0], here[at[at > 0] - 1]
+            same = trace.pid[before] == trace.pid[mine]
+            joined.update(zip(before[same].tolist(), mine[same].tolist()))
+        return joined
 
     def syscall(self, pid: int, row: int) -> str | None:
         """Return the system call that a thread is in at `row`, None where it is in none or it is not known."""
@@ -288,28 +302,26 @@ class Joins:
 
     def last_of(self, pid: int, row: int, *events: str) -> int | None:
         """Return a thread's last event of these kinds before `row`, on any CPU."""
-        keys, rows = self._of_threads(events)
-        at = int(np.searchsorted(keys, _key(pid, row))) - 1
-        return int(rows[at]) if at >= 0 and int(self.trace.pid[rows[at]]) == pid else None
+        return self._of_threads(events).last(pid, row)
 
-    def entered(self) -> dict[int, int]:
-        """Return for each sys_exit the sys_enter of its thread just before it, on any CPU."""
-        _, rows = self._of_threads(("sys_enter", "sys_exit"))
+    def calls(self) -> Calls:
+        """Return every system call: a sys_enter and the sys_exit of its thread just after it, on any CPU."""
+        rows = self._of_threads(("sys_enter", "sys_exit")).rows
         if not self.trace.has("sys_enter") or rows.size < 2:
-            return {}
+            nothing = np.zeros(0, np.int64)
+            return Calls(nothing, nothing, nothing)
         first, second = rows[:-1], rows[1:]
         opens = self.trace.type[rows] == self.trace.formats.by_name["sys_enter"].id
-        paired = (self.trace.pid[first] == self.trace.pid[second]) & opens[:-1] & ~opens[1:]
-        return dict(zip(second[paired].tolist(), first[paired].tolist()))
+        same = (self.trace.pid[first] == self.trace.pid[second]) & opens[:-1]
+        ended, not_ended = same & ~opens[1:], same & opens[1:]
+        return Calls(first[ended], second[ended], np.concatenate([first[not_ended], second[not_ended]]))
 
-    def _of_threads(self, events: tuple[str, ...]) -> tuple[Ints, Ints]:
-        """Return the rows of these kinds ordered by thread, then time, and the keys that say so."""
+    def _of_threads(self, events: tuple[str, ...]) -> Index:
+        """Return the rows of these kinds by thread."""
         known = self._threads.get(events)
         if known is None:
             rows = self.trace.rows(*events)
-            keys = _key(self.trace.pid[rows].astype(np.int64), rows)
-            order = np.argsort(keys)
-            known = self._threads[events] = keys[order], rows[order]
+            known = self._threads[events] = Index(self.trace.pid[rows], rows)
         return known
 
     def in_interrupt(self, row: int) -> bool:
@@ -321,29 +333,40 @@ class Joins:
 
     def inside_entry(self, row: int) -> bool:
         """Whether the CPU was in an interrupt or softirq when `row` happened."""
-        return self._open_entry(row, (*ENTRIES,), (*EXITS,)) is not None
+        return self._open_entry(row, "interrupts", ENTRIES, EXITS) is not None
 
     def timer(self, row: int) -> int | None:
         """Return the hrtimer_expire_entry within which `row` happened."""
-        return self._open_entry(row, ("hrtimer_expire_entry",), ("hrtimer_expire_exit",))
+        return self._open_entry(row, "timers", ("hrtimer_expire_entry",), ("hrtimer_expire_exit",))
 
-    def _open_entry(self, row: int, entries: tuple[str, ...], exits: tuple[str, ...]) -> int | None:
-        """Walk back from `row` on its CPU to an entry whose exit has not come; a context switch ends the search."""
+    def _open_entry(self, row: int, what: str, entries: Collection[str], exits: Collection[str]) -> int | None:
+        """Return the innermost entry on a CPU whose exit had not come at `row`, nor a context switch since."""
+        cpu = int(self.trace.cpu[row])
+        known = self._inside.get((cpu, what))
+        if known is None:
+            known = self._inside[cpu, what] = self._nesting(cpu, entries, exits)
+        rows, innermost = known
+        before = rows.last(cpu, row)
+        return None if before is None else innermost.get(before)
+
+    def _nesting(self, cpu: int, entries: Collection[str], exits: Collection[str]) -> tuple[Index, dict[int, int]]:
+        """Return all entries, exits and switches of a CPU, and after each of them the innermost open entry, if any."""
         trace = self.trace
-        rows = self._rows(int(trace.cpu[row]), *entries, *exits, "sched_switch")
-        closed = 0
-        end = int(np.searchsorted(rows, row))
-        for one in map(int, rows[max(0, end - 256) : end][::-1]):
-            name = self.event(one)
-            if name == "sched_switch":
-                return None
-            if name in exits:
-                closed += 1
-            elif closed:
-                closed -= 1
-            else:
-                return one
-        return None
+        rows = self._rows(cpu, *entries, *exits, "sched_switch")
+        opening = {trace.formats.by_name[name].id for name in entries if trace.has(name)}
+        closing = {trace.formats.by_name[name].id for name in exits if trace.has(name)}
+        open_rows: list[int] = []
+        innermost: dict[int, int] = {}
+        for row, kind in zip(rows.tolist(), trace.type[rows].tolist()):
+            if kind in opening:
+                open_rows.append(row)
+            elif kind not in closing:
+                open_rows.clear()
+            elif open_rows:
+                open_rows.pop()
+            if open_rows:
+                innermost[row] = open_rows[-1]
+        return Index(trace.cpu[rows], rows), innermost
 
     # --- scheduler, work items, timers
 
@@ -389,7 +412,8 @@ class Joins:
 
     def off_cpu_ns(self, pid: int, low: int, high: int) -> int:
         """Return how long a thread had no CPU between two rows of its own."""
-        first, last, rows = self._group("sched_switch", "prev_pid", pid)
+        index = self._by("sched_switch", "prev_pid")
+        (first, last), rows = index.range(pid), index.rows
         total = 0
         for left in rows[first:last][slice(*np.searchsorted(rows[first:last], [low, high]))].tolist():
             came, _ = self.back(pid, left)
@@ -425,30 +449,20 @@ class Joins:
         at = int(np.searchsorted(rows, row)) - 1
         return int(rows[at]) if at >= 0 else None
 
-    def _group(self, event: str, name: str, value: int) -> tuple[int, int, Ints]:
-        """Return where the rows of one kind of event with one value of a field begin and end, and all rows so sorted.
-
-        Cost: O(events log events) the first time, then O(log events).
-        """
+    def _by(self, event: str, name: str) -> Index:
+        """Return the rows of one kind of event by one of its fields."""
         known = self._lists.get((event, name))
         if known is None:
             rows = self.trace.rows(event)
             values = self.trace.field(rows, event, name) if rows.size else np.zeros(0, np.int64)
-            order = np.argsort(values, kind="stable")
-            known = self._lists[event, name] = values[order], rows[order]
-        values, rows = known
-        wanted = np.array(value).astype(values.dtype)
-        return int(np.searchsorted(values, wanted)), int(np.searchsorted(values, wanted, side="right")), rows
+            known = self._lists[event, name] = Index(values, rows)
+        return known
 
     def _next(self, event: str, name: str, value: int, row: int) -> int | None:
-        low, high, rows = self._group(event, name, value)
-        at = low + int(np.searchsorted(rows[low:high], row + 1))
-        return int(rows[at]) if at < high else None
+        return self._by(event, name).next(value, row)
 
     def _last(self, event: str, name: str, value: int, row: int) -> int | None:
-        low, high, rows = self._group(event, name, value)
-        at = low + int(np.searchsorted(rows[low:high], row))
-        return int(rows[at - 1]) if at > low else None
+        return self._by(event, name).last(value, row)
 
     def _sound(self, asked: int | None, row: int) -> int | None:
         return None if asked is None or self._torn(asked, row) else asked
@@ -456,6 +470,8 @@ class Joins:
     def _torn(self, asked: int, row: int) -> bool:
         """Whether events that could have made another join were lost between the two."""
         trace = self.trace
+        if not trace.lost:
+            return False
         start, end = int(trace.ts[asked]), int(trace.ts[row])
         return any(trace.lost_between(int(trace.cpu[one]), start, end) for one in (asked, row))
 
@@ -467,11 +483,3 @@ def _call_on(stack: tuple[str, ...]) -> str | None:
             if frame.startswith(prefix):
                 return frame.removeprefix(prefix)
     return None
-
-
-T = TypeVar("T", int, Ints)
-
-
-def _key(pid: T, row: T) -> T:
-    """Order by thread, then time: a row is below 2^36, a thread id below 2^22."""
-    return pid * (1 << 36) + row

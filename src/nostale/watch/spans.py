@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nostale.contract import Kind
+from nostale.watch.ring import Ints
 from nostale.watch.trace import Trace
 
 VECTORS: Final = {
@@ -35,6 +35,8 @@ ENTRIES: Final = {f"{name}_entry": kind for name, kind in VECTORS.items()} | {
     "softirq_entry": Kind.SOFTIRQ,
 }
 EXITS: Final = {name.replace("_entry", "_exit"): name for name in ENTRIES}
+_CLOSES: Final = EXITS | {"csd_function_exit": "csd_function_entry"}
+_MINE: Final = ("sys_enter", "sys_exit", "page_fault_user", "user_enter")
 PARTS: Final = ("csd_function_entry", "hrtimer_expire_entry", "workqueue_execute_start")
 OTHERS: Final = (
     "sys_enter",
@@ -86,46 +88,106 @@ class Span:
         return None if self.end_ns is None else max(0, self.end_ns - self.start_ns - self.nested_ns)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Calls:
+    """The system calls of a trace, wherever they began and ended.
+
+    Args:
+        enters, exits: `(n,) int64`, rows of those of which both are there.
+        loose: `(m,) int64`, rows of a sys_enter that its thread's next one came after without a sys_exit, and of that.
+    """
+
+    enters: Ints
+    exits: Ints
+    loose: Ints
+
+    def entered(self) -> dict[int, int]:
+        """Return for each sys_exit its sys_enter."""
+        return dict(zip(self.exits.tolist(), self.enters.tolist()))
+
+    def among(self, rows: Ints) -> Calls:
+        """Return those that end in one of `rows`."""
+        wanted = np.zeros(int(max(self.exits.max(initial=0), rows.max(initial=0))) + 1, bool)
+        wanted[rows] = True
+        chosen = wanted[self.exits]
+        return Calls(self.enters[chosen], self.exits[chosen], self.loose)
+
+
 def spans(
     trace: Trace,
     cpu: int,
     is_kernel_thread: Callable[[int], bool],
     back: Callable[[int, int], tuple[int | None, int | None]],
-    entered: Mapping[int, int],
+    calls: Calls,
+    *,
+    own: bool = True,
 ) -> list[Span]:
     """Return the stretches of one CPU in order of start.
 
     Args:
         back: from a thread and the row in which it left a CPU to those in which it next got one and next left one,
             whichever.
-        entered: for each sys_exit its sys_enter, wherever that was.
+        calls: the system calls of all CPUs.
+        own: also those that tasks made themselves, system calls and page faults. Without, only such of these are sure
+            to be there as a task lost the CPU on the way out of.
 
     Cost: O(events of the kinds above on that CPU).
     """
-    walk = _Walk(trace, cpu, is_kernel_thread, back, entered, bare=_bare_calls(trace))
-    names = [*ENTRIES, *EXITS, *OTHERS]
-    rows = trace.rows(*names)
+    rows = trace.rows(*ENTRIES, *EXITS, *OTHERS)
     rows = rows[trace.cpu[rows] == cpu]
-    name_of = {trace.formats.by_name[name].id: name for name in names if trace.has(name)}
-    lost = sorted(one.before_ns for one in trace.lost if one.cpu == cpu)
     switches = _switches(trace, rows)
-    for row, ts, kind, pid in zip(*(column[rows].tolist() for column in (np.arange(len(trace)), *_columns(trace)))):
-        while lost and ts >= lost[0]:
-            del lost[0]
+    if not own:
+        rows, calls = _without_own(trace, rows, switches, calls)
+    walk = _Walk(trace, cpu, is_kernel_thread, back, calls.entered(), bare=_bare_calls(trace))
+    names = {trace.formats.by_name[name].id: name for name in (*ENTRIES, *EXITS, *OTHERS) if trace.has(name)}
+    opens = {number: (ENTRIES[name], name) for number, name in names.items() if name in ENTRIES}
+    closes = {number: _CLOSES[name] for number, name in names.items() if name in _CLOSES}
+    switch = trace.formats.by_name["sched_switch"].id if trace.has("sched_switch") else -1
+    lost = sorted((one.before_ns for one in trace.lost if one.cpu == cpu), reverse=True)
+    columns = (column[rows].tolist() for column in (trace.ts, trace.type, trace.pid))
+    for row, ts, kind, pid in zip(rows.tolist(), *columns):
+        while lost and ts >= lost[-1]:
+            lost.pop()
             walk.forget()
-        name = name_of[kind]
-        if name == "csd_function_exit":
-            walk.leave("csd_function_entry", ts)
-        elif name in ENTRIES:
-            walk.enter(Span(ENTRIES[name], name, row, cpu, pid, ts))
-        elif name in EXITS:
-            walk.leave(EXITS[name], ts)
-        elif name == "sched_switch":
+        if kind in opens:
+            walk.open.append(Span(*opens[kind], row, cpu, pid, ts))
+        elif kind in closes:
+            walk.leave(closes[kind], ts)
+        elif kind == switch:
             walk.switch(row, ts, *switches[row])
         else:
-            walk.see(name, row, ts, pid)
+            walk.see(names[kind], row, ts, pid)
     walk.forget()
     return sorted(walk.done, key=lambda span: span.row)
+
+
+def own_entries(trace: Trace, cpu: int, is_nobody: Callable[[int], bool], pid: int | None) -> int:
+    """Return how many system calls and page faults tasks made on one CPU, of one thread or of all."""
+    rows = trace.rows("sys_enter", "page_fault_user")
+    threads = np.bincount(trace.pid[rows][(trace.cpu[rows] == cpu) & (trace.pid[rows] >= 0)])
+    made = ((int(one), int(threads[one])) for one in np.flatnonzero(threads))
+    return sum(count for one, count in made if pid in (None, one) and one != 0 and not is_nobody(one))
+
+
+def _without_own(
+    trace: Trace, rows: Ints, switches: Mapping[int, tuple[int, int, bool]], calls: Calls
+) -> tuple[Ints, Calls]:
+    """Leave out the tasks' own entries, but for the last one before each switch that took the CPU from a task."""
+    numbers = {name: trace.formats.by_name[name].id for name in _MINE if trace.has(name)}
+    kind = np.zeros(1 << 16, np.uint8)  # 1 begins one, 2 ends one
+    kind[[numbers[name] for name in ("sys_enter", "user_enter") if name in numbers]] = 1
+    kind[[numbers[name] for name in ("sys_exit", "page_fault_user") if name in numbers]] = 2
+    mine = kind[trace.type[rows]]
+    ended = rows[mine == 2]
+    taken = np.array([row for row, (prev, _, runnable) in switches.items() if runnable and prev != 0], np.int64)
+    at = np.searchsorted(ended, taken) - 1
+    last = ended[at[at >= 0]]
+    calls = calls.among(last)
+    # A call that another began after, its end unseen, ends there: both tell what came last.
+    wanted = np.zeros(len(trace), bool)
+    for kept in (rows[mine == 0], last, calls.enters, calls.loose):
+        wanted[kept] = True
+    return rows[wanted[rows]], calls
 
 
 def _bare_calls(trace: Trace) -> frozenset[int]:
@@ -136,11 +198,7 @@ def _bare_calls(trace: Trace) -> frozenset[int]:
     return frozenset(rows[trace.field(rows, "csd_function_entry", "csd") != 0].tolist()) if rows.size else frozenset()
 
 
-def _columns(trace: Trace) -> tuple[NDArray[np.integer], ...]:
-    return trace.ts, trace.type, trace.pid
-
-
-def _switches(trace: Trace, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> dict[int, tuple[int, int, bool]]:
+def _switches(trace: Trace, rows: Ints) -> dict[int, tuple[int, int, bool]]:
     """Return for each sched_switch among `rows`: who left, who came, and whether the first would have gone on."""
     if not trace.has("sched_switch"):
         return {}
@@ -167,9 +225,6 @@ class _Walk:
     bare: frozenset[int] = frozenset()
     running: Span | None = None  # the context switch whose taker has the CPU
     last: Span | None = None
-
-    def enter(self, span: Span) -> None:
-        self.open.append(span)
 
     def leave(self, name: str, ts: int) -> None:
         """Close the innermost open stretch of that name; those inside it have lost their exits."""
@@ -211,7 +266,7 @@ class _Walk:
         elif self.open:
             self.open[-1].parts.append(row)
         elif row in self.bare:
-            self.enter(Span(Kind.IPI_CALL, name, row, self.cpu, pid, ts, parts=[row]))
+            self.open.append(Span(Kind.IPI_CALL, name, row, self.cpu, pid, ts, parts=[row]))
 
     def switch(self, row: int, ts: int, prev: int, to: int, runnable: bool) -> None:
         for span in self.open:  # their exits were not recorded: nothing interrupts across a switch

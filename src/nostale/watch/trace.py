@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from struct import Struct
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from nostale.watch.format import Field, Formats
 from nostale.watch.ring import Ints, Lost
 from nostale.watch.symbols import Symbols
 
+_CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
 Column = NDArray[np.int64]  # or uint64, as the field is signed or not
 
 
@@ -176,6 +178,29 @@ class Trace:
         """Return one number of one event: for a few of them, `field` takes a column at a time."""
         return int(self.field(np.array([row]), event, name)[0])
 
+    def reader(self, event: str, name: str) -> Callable[[int], int]:
+        """Return a function from one row of kind `event` to one of its numbers, for who asks row by row.
+
+        Raises:
+            BadInput: as `field`; the function, too.
+        """
+        known = self._field(event, name)
+        if known.size not in _CODES:
+            raise BadInput(self.origin.name, f"{event}.{name} is not a number: {known.size} bytes")
+        code = _CODES[known.size]
+        unpack = Struct("<" + (code if known.signed else code.upper())).unpack_from
+        raw, offsets, sizes = self.raw.data, self.offset.data, self.size.data
+        place, end = known.offset, known.offset + known.size
+
+        def number(row: int) -> int:
+            if sizes[row] < end:
+                raise BadInput(
+                    self.origin.name, f"a {event} event is shorter than its description", cause="a damaged file"
+                )
+            return int(unpack(raw, offsets[row] + place)[0])
+
+        return number
+
     def text(self, row: int, event: str, name: str) -> str:
         """Return one string of one event, an array of characters or a `__data_loc`."""
         return self.data(row, event, name).split(b"\0")[0].decode("utf-8", "replace")
@@ -208,7 +233,7 @@ class Trace:
 
     def lost_between(self, cpu: int | None, start_ns: int, end_ns: int) -> bool:
         """Whether events of `cpu` (None: any) in [start_ns, end_ns] may have been lost."""
-        return any(
+        return bool(self.lost) and any(
             (cpu is None or one.cpu == cpu) and one.after_ns <= end_ns and one.before_ns >= start_ns
             for one in self.lost
         )
