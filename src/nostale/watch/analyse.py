@@ -69,11 +69,12 @@ def analyse(
         if own and len(watched) > 1:
             rejoin(found, joins, calls.entered())
         tell("causes")
-        for span in found:
+        found.reverse()
+        while found:  # none is held longer than needed
+            span = found.pop()
             if span.kind not in OWN:
                 breaks.extend(interruptions(span, joins))
-                continue
-            if own:
+            elif own:
                 breaks.append(own_entry(span, joins))
         samples = None if gaps is None else explain_gaps(trace, gaps, watched)
         if samples is not None:

@@ -37,8 +37,8 @@ def build(
             `pages`, so that the trace can be saved.
         wanted: names of the events to keep; None keeps all.
         trimmed: for some of them the last field that is needed, so that the rest need not be kept.
-        fold_calls: count system calls in which nothing else happened, and that no switch follows, instead of keeping
-            them, where that saves anything: for who does not list the tasks' own entries.
+        fold_calls: count system calls in which nothing else happened, and page faults, that another such follows,
+            instead of keeping them, where that saves anything: for who does not list the tasks' own entries.
         size_bytes: about how much there is in `streams`.
 
     Raises:

@@ -253,16 +253,15 @@ class Joins:
 
     def stack(self, row: int) -> tuple[str, ...]:
         """Return the kernel stack recorded for an event, () where none was."""
-        known = self._stacks.get(row)
-        if known is None:
-            known = self._stacks[row] = self._stack(row)
-        return known
-
-    def _stack(self, row: int) -> tuple[str, ...]:
         if self._stack_rows is None:
             self._stack_rows = self._join_stacks()
         following = self._stack_rows.get(row)
-        return () if following is None else self.trace.stack(following)
+        if following is None:
+            return ()
+        known = self._stacks.get(row)
+        if known is None:
+            known = self._stacks[row] = self.trace.stack(following)
+        return known
 
     def _join_stacks(self) -> dict[int, int]:
         """Return for each event that a stack stands behind, on its CPU and of its thread, the row of the stack."""

@@ -160,22 +160,19 @@ static int is_call(const struct rows *rows, const uint8_t *fate, int64_t at)
 }
 
 /*
- * Mark system calls from row `at` on that nothing else happened in and that are followed by another such or by a fault:
- * no join can end in one, and the way out of it led to no switch.
+ * Mark system calls from row `at` on that nothing else happened in, and faults, that are followed by another such: no
+ * join can end in one, and the way out of it led to no switch.
  */
 void nostale_mark(struct rows *rows, const uint8_t *fate, int64_t at)
 {
 	while (at < rows->used) {
-		if (!is_call(rows, fate, at)) {
-			at++;
-			continue;
-		}
-		int64_t next = at + 2;
+		int call = is_call(rows, fate, at);
+		int64_t next = at + 1 + call;
 
-		if (next < rows->used && !(rows->mark[next] & GAP) &&
+		if ((call || fate[rows->type[at]] == FAULT) && next < rows->used && !(rows->mark[next] & GAP) &&
 		    (fate[rows->type[next]] == FAULT || is_call(rows, fate, next))) {
 			rows->mark[at] |= FOLDS;
-			rows->mark[at + 1] |= FOLDS;
+			rows->mark[next - 1] |= FOLDS;
 		}
 		at = next;
 	}
@@ -254,6 +251,10 @@ void nostale_merge(struct rows *rows, int64_t *from, const uint16_t *cpus, int64
 
 			if (what == ENTER && one->mark[at] & FOLDS && folds(table, one, at, cpus[best])) {
 				at += 2;
+				continue;
+			}
+			if (what == FAULT && one->mark[at] & FOLDS && pid > 0 && count_folded(table, cpus[best], pid)) {
+				at++;
 				continue;
 			}
 			if ((what == ENTER || what == EXIT) && pid > 0 && pid < table->n_open) {

@@ -74,7 +74,7 @@ class Merged:
     Args:
         counts: `(65536,) int64`, events of each type, those dropped included.
         first_ns, last_ns: of any event.
-        folded: system calls left out, by CPU and thread.
+        folded: system calls and page faults left out, by CPU and thread.
         backwards: whether the time of some CPU went back, so that the columns are not yet in order.
     """
 
@@ -129,7 +129,7 @@ def merge(
     Args:
         at: where an event's type (2 bytes) and thread id (4 bytes) lie.
         fate: `(65536,) uint8`, for each type one of DROP, KEEP, ENTER, EXIT, FAULT. Where types have the last three,
-            system calls without anything in them are counted instead of kept.
+            system calls without anything in them, and page faults, are counted instead of kept if another follows.
         trim: `(65536,) int32`, how many bytes of an event of each type are kept at most.
 
     Raises:

@@ -7,11 +7,12 @@ spent in a stretch nested in another is counted in the inner one only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nostale.contract import Kind
 from nostale.watch.ring import Ints
@@ -36,6 +37,7 @@ ENTRIES: Final = {f"{name}_entry": kind for name, kind in VECTORS.items()} | {
 }
 EXITS: Final = {name.replace("_entry", "_exit"): name for name in ENTRIES}
 _CLOSES: Final = EXITS | {"csd_function_exit": "csd_function_entry"}
+_AT_ONCE: Final = 1 << 15
 _MINE: Final = ("sys_enter", "sys_exit", "page_fault_user", "user_enter")
 PARTS: Final = ("csd_function_entry", "hrtimer_expire_entry", "workqueue_execute_start")
 OTHERS: Final = (
@@ -144,8 +146,8 @@ def spans(
     closes = {number: _CLOSES[name] for number, name in names.items() if name in _CLOSES}
     switch = trace.formats.by_name["sched_switch"].id if trace.has("sched_switch") else -1
     lost = sorted((one.before_ns for one in trace.lost if one.cpu == cpu), reverse=True)
-    columns = (column[rows].tolist() for column in (trace.ts, trace.type, trace.pid))
-    for row, ts, kind, pid in zip(rows.tolist(), *columns):
+    switched = switches.each()
+    for row, ts, kind, pid in _each(rows, trace.ts, trace.type, trace.pid):
         while lost and ts >= lost[-1]:
             lost.pop()
             walk.forget()
@@ -154,7 +156,7 @@ def spans(
         elif kind in closes:
             walk.leave(closes[kind], ts)
         elif kind == switch:
-            walk.switch(row, ts, *switches[row])
+            walk.switch(row, ts, *next(switched))
         else:
             walk.see(names[kind], row, ts, pid)
     walk.forget()
@@ -169,9 +171,7 @@ def own_entries(trace: Trace, cpu: int, is_nobody: Callable[[int], bool], pid: i
     return sum(count for one, count in made if pid in (None, one) and one != 0 and not is_nobody(one))
 
 
-def _without_own(
-    trace: Trace, rows: Ints, switches: Mapping[int, tuple[int, int, bool]], calls: Calls
-) -> tuple[Ints, Calls]:
+def _without_own(trace: Trace, rows: Ints, switches: _Switches, calls: Calls) -> tuple[Ints, Calls]:
     """Leave out the tasks' own entries, but for the last one before each switch that took the CPU from a task."""
     numbers = {name: trace.formats.by_name[name].id for name in _MINE if trace.has(name)}
     kind = np.zeros(1 << 16, np.uint8)  # 1 begins one, 2 ends one
@@ -179,7 +179,7 @@ def _without_own(
     kind[[numbers[name] for name in ("sys_exit", "page_fault_user") if name in numbers]] = 2
     mine = kind[trace.type[rows]]
     ended = rows[mine == 2]
-    taken = np.array([row for row, (prev, _, runnable) in switches.items() if runnable and prev != 0], np.int64)
+    taken = switches.rows[switches.runnable & (switches.prev != 0)]
     at = np.searchsorted(ended, taken) - 1
     last = ended[at[at >= 0]]
     calls = calls.among(last)
@@ -198,14 +198,36 @@ def _bare_calls(trace: Trace) -> frozenset[int]:
     return frozenset(rows[trace.field(rows, "csd_function_entry", "csd") != 0].tolist()) if rows.size else frozenset()
 
 
-def _switches(trace: Trace, rows: Ints) -> dict[int, tuple[int, int, bool]]:
-    """Return for each sched_switch among `rows`: who left, who came, and whether the first would have gone on."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Switches:
+    """The context switches of one CPU in order: `(n,)` rows, who left, who came, and whether the first would go on."""
+
+    rows: Ints
+    prev: Ints
+    to: Ints
+    runnable: NDArray[np.bool_]
+
+    def each(self) -> Iterator[tuple[int, int, bool]]:
+        for _, *one in _each(np.arange(len(self.rows)), self.prev, self.to, self.runnable):
+            yield one[0], one[1], bool(one[2])
+
+
+def _switches(trace: Trace, rows: Ints) -> _Switches:
+    """Return the switches among `rows`."""
     if not trace.has("sched_switch"):
-        return {}
+        nothing = np.zeros(0, np.int64)
+        return _Switches(nothing, nothing, nothing, nothing.astype(bool))
     rows = rows[trace.type[rows] == trace.formats.by_name["sched_switch"].id]
-    columns = (trace.field(rows, "sched_switch", name).tolist() for name in ("prev_pid", "next_pid", "prev_state"))
+    prev, to, state = (trace.field(rows, "sched_switch", name) for name in ("prev_pid", "next_pid", "prev_state"))
     # 0 is TASK_RUNNING; bit 8 (TASK_REPORT_MAX) marks a preemption in the kernel.
-    return {row: (prev, to, not state & 0xFF) for row, prev, to, state in zip(rows.tolist(), *columns)}
+    return _Switches(rows, prev, to, (state & 0xFF) == 0)
+
+
+def _each(rows: Ints, *columns: NDArray[Any]) -> Iterator[tuple[int, ...]]:
+    """Yield each row with its values, as Python's numbers, of which only some exist at a time."""
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        yield from zip(some.tolist(), *(column[some].tolist() for column in columns))
 
 
 @dataclass(slots=True)

@@ -61,7 +61,7 @@ class Table:
         lost: what the ring buffer dropped, and between which events.
         total: how many events there were, those not kept included.
         first_ns, last_ns: of all of them; 0 where there were none.
-        folded: system calls that were counted instead of kept, by CPU and thread.
+        folded: system calls and page faults that were counted instead of kept, by CPU and thread.
     """
 
     ts: Ints
