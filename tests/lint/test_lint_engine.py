@@ -284,6 +284,44 @@ def test_a_global_label_that_nothing_comes_to_is_entered_from_elsewhere(assemble
     assert (verdict.word, last(verdict).place) == ("violated", "f+0x3")
 
 
+def test_a_local_label_of_a_unit_is_entered_from_elsewhere_and_one_within_is_not(assemble):
+    unit = "FUNC f\n BEGIN\n END\n ret\nENDF f\npart: {within}call traced\n ret"
+    (verdict,) = verdicts(assemble(unit.format(within="") + "\n.size part, . - part"))
+    assert (verdict.word, last(verdict).place) == ("violated", "part+0x0")
+    (verdict,) = verdicts(assemble(unit.format(within="")))
+    assert (verdict.word, verdict.path) == ("unknown", ())
+
+
+STUBS = """FUNC f
+ BEGIN
+ END
+ ret
+ENDF f
+.globl irq_entries_start
+irq_entries_start:
+.set vector, 0x7e
+.rept 4
+9: {pad}.byte 0x6a, vector & 0xff
+ jmp common
+.org 9b + {pitch}, 0xcc
+.set vector, vector + 1
+.endr
+{more}
+.size irq_entries_start, . - irq_entries_start
+common: call traced
+ ret
+"""
+
+
+@pytest.mark.parametrize(("pad", "pitch"), [("", 8), ("endbr64\n", 16)])
+def test_each_stub_of_an_interrupt_is_an_entry(assemble, pad, pitch):
+    (verdict,) = verdicts(assemble(STUBS.format(pad=pad, pitch=pitch, more="")))
+    assert (verdict.word, last(verdict).callee) == ("violated", "traced")
+    # A fifth slot that pushes no vector is none of the table's stubs.
+    (verdict, unknown) = verdicts(assemble(STUBS.format(pad=pad, pitch=pitch, more=" nop\n nop\n nop\n jmp common")))
+    assert "1 instructions on no path from any entry, at irq_entries_start+" in unknown.missing[0]
+
+
 def test_bytes_that_do_not_decode_are_said(assemble):
     (verdict,) = verdicts(assemble("FUNC f\n BEGIN\n END\n .byte 0x06\n ret\nENDF f"))
     assert (verdict.word, verdict.missing) == ("unknown", ("f+0x2: does not decode",))

@@ -12,7 +12,7 @@ from nostale.lint.engine import lint
 from nostale.lint.entries import Entry, find_entries, from_user, missing_kinds
 from nostale.lint.entry_paths import MACHINES, Entered, Machine, enter
 from nostale.lint.flow import Flow, Site
-from nostale.lint.image import Class, Image
+from nostale.lint.image import Class, Image, Section, Segment
 from nostale.lint.loading import build_image, load_image
 from nostale.lint.patchable import Patchable, Patched, PatchSite
 from nostale.lint.paths import Hop, Paths, Ways
@@ -51,6 +51,8 @@ __all__ = [
     "Regions",
     "Rule",
     "Scope",
+    "Section",
+    "Segment",
     "Site",
     "Stated",
     "Symbol",

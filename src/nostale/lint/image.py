@@ -87,6 +87,17 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """What a linked image asks whoever loads it for: a range of memory, [start, end), with its permissions."""
+
+    number: int
+    start: int
+    end: int
+    writable: bool
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Pointed:
     """What a field of a table names: its address, or where this image does not define it a name and an addend."""
 
@@ -104,6 +115,7 @@ class Image:
         machine: the architecture it is for.
         sections: by place, those that stay in memory and the tables beside them; no two overlap.
         symbols: every symbol, by flat address.
+        segments: what is loaded, by number; none of an object.
     """
 
     where: str
@@ -111,6 +123,7 @@ class Image:
     sections: tuple[Section, ...]
     symbols: SymbolTable
     _elf: elf.Elf
+    segments: tuple[Segment, ...] = ()
     _starts: list[int] = field(init=False)
     _held: Linked | Relocated = field(init=False)
     _code: dict[int, Instruction] = field(default_factory=dict)

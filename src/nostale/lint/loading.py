@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nostale.contract import BadInput
-from nostale.lint.image import Image, Section, class_of_section
+from nostale.lint.image import Image, Section, Segment, class_of_section
 from nostale.lint.machine import BY_ELF_NUMBER, Machine
 from nostale.lint.symbols import BINDS, FUNC, KINDS, MAPPING, NOTYPE, OBJECT, Columns, SymbolTable
 
@@ -90,7 +90,17 @@ def build_image(file: elf.Elf) -> Image:
     starts = {one.index: 0 if file.linked else one.start for one in whole}
     symbols = SymbolTable(_columns(file, starts, machine))
     sections = _cut(whole, symbols) if file.linked else whole
-    return Image(file.where, machine, tuple(sections), symbols, file)
+    segments = tuple(
+        Segment(
+            one.index,
+            one.address,
+            one.address + one.size_bytes,
+            bool(one.flags & elf.SEGMENT_WRITE),
+            bool(one.flags & elf.SEGMENT_EXEC),
+        )
+        for one in file.segments
+    )
+    return Image(file.where, machine, tuple(sections), symbols, file, segments)
 
 
 def _one_after_the_other(file: elf.Elf) -> list[Section]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from nostale.lint.flow import Flow
 from nostale.lint.image import Class, Image, Section
+from nostale.lint.stubs import interrupt_stubs
 from nostale.lint.symbols import FUNC, NOTYPE
 from nostale.lint.targets import How, Transfer
 from nostale.outside.instruction import Instruction, Kind
@@ -70,11 +71,12 @@ class Scope:
 
 
 def entries(flow: Flow, sections: Sequence[Section]) -> tuple[list[int], list[int]]:
-    """Return where paths begin: every function; and, where none came by, each unwind hint, then each global label.
+    """Return where paths begin: every function; and, where none came by, each unwind hint, then each label of a unit.
 
     Code written in assembly has labels, not functions; its hints stand where it can be entered. Those at a symbol come
-    first, so that a path begins at a name. A global label that nothing comes to is entered from elsewhere, by hardware
-    perhaps, as vmx_vmexit is.
+    first, so that a path begins at a name. A linked image has no hints: there each stub of an interrupt is an entry,
+    and each label with a size, which is what SYM_CODE_START_LOCAL() makes of code that is called, as paranoid_entry. A
+    global label that nothing comes to is entered from elsewhere, by hardware perhaps, as vmx_vmexit is.
     """
     image = flow.image
     functions, labels = set(), []
@@ -83,14 +85,15 @@ def entries(flow: Flow, sections: Sequence[Section]) -> tuple[list[int], list[in
             assert one.address is not None
             if one.kind == FUNC and one.size_bytes and ".cold" not in one.name:
                 functions.add(one.address)
-            if one.kind == FUNC or (one.kind == NOTYPE and one.bind == "global"):
+            if one.kind == FUNC or (one.kind == NOTYPE and (one.bind == "global" or one.size_bytes)):
                 labels.append(one.address)
     slots = [slot for part in sections for slot in vector_slots(image, part)]
     first = [*sorted(functions), *slots]
+    stubs = [stub for part in sections for stub in interrupt_stubs(image, part)]
     hints = [one for one in flow.tables.hints if any(part.start <= one < part.end for part in sections)]
     hints.sort(key=lambda one: (image.symbols.starting(one) is None, one))
     # The trampoline vectors skip a slot's first instruction (tramp_ventry, arch/arm64/kernel/entry.S, v6.12).
-    return first, hints + [slot + _WORD_BYTES for slot in slots] + sorted(labels)
+    return first, hints + [slot + _WORD_BYTES for slot in slots] + stubs + sorted(labels)
 
 
 def vector_slots(image: Image, section: Section) -> list[int]:

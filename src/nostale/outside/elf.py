@@ -2,7 +2,7 @@
 
 pyelftools reads the container. Symbols and relocations, of which a kernel has a million, are read in bulk, as views of
 the file's own bytes, so that a count in a damaged header cannot ask for memory; relocations when they are asked for.
-A large file is mapped, not held. Not read here: program headers, versions, debugging information (`outside.dwarf`).
+A large file is mapped, not held. Not read here: versions, debugging information (`outside.dwarf`).
 """
 
 from __future__ import annotations
@@ -38,9 +38,19 @@ BIND_LOCAL, BIND_GLOBAL, BIND_WEAK = 0, 1, 2
 SYMBOL = np.dtype(
     [("name", "<u4"), ("info", "u1"), ("other", "u1"), ("section", "<u2"), ("value", "<u8"), ("size", "<u8")]
 )
+# Of one program header what is asked for: Elf64_Phdr, System V ABI, "Program Header".
+SEGMENT = np.dtype(
+    [
+        *(("type", "<u4"), ("flags", "<u4"), ("offset", "<u8"), ("address", "<u8")),
+        *(("physical", "<u8"), ("file_size", "<u8"), ("size", "<u8"), ("align", "<u8")),
+    ]
+)
 RELOCATION = np.dtype([("offset", "<u8"), ("type", "<u4"), ("symbol", "<u4"), ("addend", "<i8")])
 
+SEGMENT_LOAD, SEGMENT_EXEC, SEGMENT_WRITE = 1, 1, 2
+
 _HEADER_BYTES = 64
+_SEGMENTS_EXTENDED = 0xFFFF  # PN_XNUM: the count stands in the first section header
 _SYMTAB, _STRTAB, _RELA, _NOBITS = 2, 3, 4, 8
 _LARGEST_NOBITS_BYTES = 1 << 40  # only a size without content can be larger than the file
 
@@ -71,6 +81,16 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """What one PT_LOAD program header asks a loader for; `index` counts all program headers."""
+
+    index: int
+    flags: int
+    address: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Elf:
     """A checked file.
 
@@ -82,6 +102,7 @@ class Elf:
         sections: by index.
         symbols: `SYMBOL` records, (n_symbols,), a view of `data`.
         names: the symbols' string table.
+        segments: what is loaded, in the file's order; none of an object.
     """
 
     where: str
@@ -91,6 +112,7 @@ class Elf:
     sections: tuple[Section, ...]
     symbols: Table
     names: bytes
+    segments: tuple[Segment, ...] = ()
     _relocations: dict[int, Table] = field(default_factory=dict)
 
     def content(self, section: Section) -> memoryview:
@@ -151,7 +173,7 @@ def parse_elf(data: Bytes, where: str) -> Elf:
     Raises:
         BadInput: not a 64-bit little-endian ELF file, or one whose tables do not hold together.
     """
-    machine, type_, sections = _container(data, where)
+    machine, type_, sections, loads = _container(data, where)
     symtabs = [section for section in sections if section.type == _SYMTAB]
     symbols = np.empty(0, SYMBOL)
     names = b"\0"
@@ -159,7 +181,8 @@ def parse_elf(data: Bytes, where: str) -> Elf:
         symbols = _records(data, symtabs[0], SYMBOL, where)
         names = _string_table(data, sections, symtabs[0].link, where)
         _check_symbols(symbols, names, len(sections), where)
-    file = Elf(where, data, machine, type_, sections, symbols, names)
+    segments = _segments(data, *loads, where)
+    file = Elf(where, data, machine, type_, sections, symbols, names, segments)
     if not file.linked:
         for section in sections:
             if section.type == _RELA and not section.name.startswith(".rela.debug_"):
@@ -167,8 +190,8 @@ def parse_elf(data: Bytes, where: str) -> Elf:
     return file
 
 
-def _container(data: Bytes, where: str) -> tuple[int, int, tuple[Section, ...]]:
-    """Return the machine, the type and the sections, each within the file."""
+def _container(data: Bytes, where: str) -> tuple[int, int, tuple[Section, ...], tuple[int, int, int]]:
+    """Return the machine, the type, the sections, each within the file, and of program headers place, size, count."""
     if data[:4] != b"\x7fELF":
         raise BadInput(where, "not an ELF file", cause="a file of another kind", remedy="give vmlinux.o or a .ko")
     if len(data) > 5 and data[4:6] != b"\x02\x01":
@@ -181,6 +204,7 @@ def _container(data: Bytes, where: str) -> tuple[int, int, tuple[Section, ...]]:
         type_ = _number(file.header["e_type"], ENUM_E_TYPE)
         sections = tuple(_section(index, held) for index, held in enumerate(file.iter_sections()))
         strings = file.get_shstrndx()
+        loads = (file["e_phoff"], file["e_phentsize"], file["e_phnum"])
     except Exception as error:  # the library fails in ways of its own on damaged headers: it is the file in any case
         said = f"{type(error).__name__}: {error}".rstrip(": ")
         raise _cut(where, f"its headers cannot be read ({said})") from error
@@ -194,7 +218,21 @@ def _container(data: Bytes, where: str) -> tuple[int, int, tuple[Section, ...]]:
         if section.type not in (0, _NOBITS) and section.offset + section.size_bytes > len(data):
             end = section.offset + section.size_bytes
             raise _cut(where, f"section {section.index} would end at byte {end:#x} of {len(data):#x}")
-    return machine, type_, sections
+    return machine, type_, sections, loads
+
+
+def _segments(data: Bytes, offset: int, size_bytes: int, count: int, where: str) -> tuple[Segment, ...]:
+    if not count:
+        return ()
+    if count == _SEGMENTS_EXTENDED:
+        raise _cut(where, "more than 65,534 program headers")
+    if size_bytes != SEGMENT.itemsize or offset + count * size_bytes > len(data):
+        raise _cut(where, f"{count} program headers of {size_bytes} bytes at {offset:#x} of {len(data):#x}")
+    table = np.frombuffer(data, SEGMENT, count, offset)
+    return tuple(
+        Segment(int(at), int(table["flags"][at]), int(table["address"][at]), int(table["size"][at]))
+        for at in np.flatnonzero(table["type"] == SEGMENT_LOAD)
+    )
 
 
 def _section(index: int, held: ElfSection) -> Section:
