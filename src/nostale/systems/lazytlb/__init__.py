@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 def _models() -> tuple[type[Model], ...]:
     from nostale.systems.lazytlb.core_sync import CoreSync
+    from nostale.systems.lazytlb.memory_barrier import MemoryBarrier
+    from nostale.systems.lazytlb.shootdown import Shootdown
 
-    return (CoreSync,)
+    return CoreSync, MemoryBarrier, Shootdown
 
 
 def _bugs() -> tuple[Bug | NotShown, ...]:

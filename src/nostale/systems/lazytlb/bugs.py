@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from nostale.systems.claims import Bug, NotShown, Run
-from nostale.systems.lazytlb.contract import CORE_SYNC
+from nostale.systems.lazytlb.contract import CORE_SYNC, NO_FREED_TRANSLATION
 from nostale.systems.lazytlb.core_sync import CoreSync
+from nostale.systems.lazytlb.memory_barrier import MemoryBarrier
+from nostale.systems.lazytlb.shootdown import Shootdown
 
 _THREADS = {"use_mm": "no", "between": "thread"}
 _SIBLING = {"use_mm": "no", "caller_runs": "no"}
@@ -40,5 +42,72 @@ BUGS: tuple[Bug | NotShown, ...] = (
             "CPU 0 __schedule(): the sibling is next",
             "CPU 0 Runs user code",
         ),
+    ),
+    Bug(
+        "B30",
+        "ipi_rseq() restarts the sequence without a barrier: it goes on with what it had read before the IPI",
+        "2ecedd756908",
+        MemoryBarrier,
+        Run("no-rseq-barrier", {"command": "rseq", "way": "stays"}),
+        Run("", {"command": "rseq", "way": "stays"}),
+        "lazytlb.restarted-old",
+        ("stores x", "then the IPI to CPU 1", "ipi_rseq()", "begun anew after the IPI, loads x"),
+    ),
+    Bug(
+        "B34",
+        "kthread_use_mm() has no barrier after storing tsk->mm: membarrier leaves the CPU out (scenario E)",
+        "618758ed3a4f",
+        MemoryBarrier,
+        Run("no-use-mm-barrier", {"way": "use_mm", "memory": "tso"}),
+        Run("", {"way": "use_mm", "memory": "tso"}),
+        "lazytlb.scenario-a",
+        (
+            "f: kthread_use_mm() stores tsk->mm",
+            "the kernel thread uses the mm",
+            "b: membarrier(): reads rq->curr->mm of CPU 1",
+            "finds not (self.collected)",
+        ),
+    ),
+    Bug(
+        "B38",
+        "a flush between the look at tlb_gen and the store to loaded_mm is left out: should_flush_tlb() says no",
+        "fea4e317f9e7",
+        Shootdown,
+        Run("ignore-switching"),
+        Run(),
+        NO_FREED_TRANSLATION.id,
+        (
+            "loaded_mm = LOADED_MM_SWITCHING",
+            "reads tlb_gen, choose_new_asid()",
+            "inc_mm_tlb_gen()",
+            "should_flush_tlb(): reads CPU 1's loaded_mm",
+            "frees the page",
+            "Accesses the mm's page through its TLB",
+        ),
+    ),
+    Bug(
+        "B39",
+        "text_poke() on a lazy CPU keeps the borrowed mm and loads it again, after exit_mmap() saw no CPU with it",
+        "abee7c494d8c",
+        Shootdown,
+        Run("lazy-poke", {"frees": "mm"}),
+        Run("", {"frees": "mm"}),
+        "lazytlb.dead-mm",
+        (
+            "use_temporary_mm(): keeps loaded_mm for later",
+            "load_new_mm_cr3() of poking_mm",
+            "xen_exit_mmap(): no CPU has the mm loaded",
+            "load_new_mm_cr3() of the mm it had kept",
+        ),
+    ),
+    Bug(
+        "B43",
+        "a lazy CPU is not flushed when page tables are freed, and goes on walking them speculatively",
+        "b956575bed91",
+        Shootdown,
+        Run("spare-lazy", {"frees": "table"}),
+        Run("", {"frees": "table"}),
+        NO_FREED_TRANSLATION.id,
+        ("Keeps where the page table is", "enter_lazy_tlb()", "reads CPU 1's is_lazy", "frees", "Walks the page table"),
     ),
 )
