@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nostale.systems.codegen.contract import PATCHABLE_BEFORE_SYNC, SYNC_BEFORE_EXECUTE, WX
+from nostale.systems.codegen.contract import MODEL_DRIFT, PATCHABLE_BEFORE_SYNC, SYNC_BEFORE_EXECUTE, WX
 from nostale.systems.system import System
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ SYSTEM = System(
     sync="cache maintenance, core sync, INT3 protocol",
     use="executing it",
     rely="patch done, buffer reused",
-    contracts=(SYNC_BEFORE_EXECUTE, WX, PATCHABLE_BEFORE_SYNC),
+    contracts=(SYNC_BEFORE_EXECUTE, WX, PATCHABLE_BEFORE_SYNC, MODEL_DRIFT),
     models=_models,
     rules=_rules,
     monitors=_monitors,

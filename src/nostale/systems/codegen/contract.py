@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nostale.contract import Automaton, Contract, Event, Role, Source
+from nostale.systems.drift import drift_contract
 
 SYNC_BEFORE_EXECUTE = Contract(
     id="codegen.sync-before-execute",
@@ -84,3 +85,5 @@ PATCHABLE_BEFORE_SYNC = Contract(
         initial="stale",
     ),
 )
+
+MODEL_DRIFT = drift_contract("codegen")

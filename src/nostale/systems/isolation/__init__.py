@@ -8,6 +8,7 @@ from nostale.systems.isolation.contract import CONTRACTS
 from nostale.systems.system import System
 
 if TYPE_CHECKING:
+    from nostale.lint import ImageRule
     from nostale.prove import Model
     from nostale.systems.claims import Bug, Dispute, NotShown
 
@@ -18,6 +19,12 @@ def _models() -> tuple[type[Model], ...]:
     from nostale.systems.isolation.status_word import StatusWord
 
     return (TellEverybody, WorkBit, Cr3CatchUp, KernelTlb, StatusWord)
+
+
+def _rules() -> tuple[ImageRule, ...]:
+    from nostale.systems.isolation.image import RULES
+
+    return RULES
 
 
 def _bugs() -> tuple[Bug | NotShown, ...]:
@@ -42,6 +49,7 @@ SYSTEM = System(
     rely="patch returns, pages are freed",
     contracts=CONTRACTS,
     models=_models,
+    rules=_rules,
     bugs=_bugs,
     disputes=_disputes,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nostale.contract import Automaton, Contract, Event, Role, Source
+from nostale.systems.drift import drift_contract
 
 # Before the changer returns an old view is legal: it must cope with that itself, as the INT3 protocol does. After, not.
 _DEFERRED = [
@@ -62,4 +63,6 @@ DEFERRED_FLUSH = Contract(
     automaton=Automaton.of("isolation_deferred_flush", _DEFERRED, initial="fresh"),
 )
 
-CONTRACTS = (DEFERRED_SYNC, DEFERRED_FLUSH)
+MODEL_DRIFT = drift_contract("isolation")
+
+CONTRACTS = (DEFERRED_SYNC, DEFERRED_FLUSH, MODEL_DRIFT)
