@@ -15,10 +15,17 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 MEMBARRIER, TGKILL = 324, 234
-PRIVATE_EXPEDITED, REGISTER_PRIVATE_EXPEDITED, SYNC_CORE, REGISTER_SYNC_CORE = 8, 16, 32, 64
+MEMBARRIERS = {  # name: command, command that registers for it; include/uapi/linux/membarrier.h
+    "membarrier": (32, 64),  # PRIVATE_EXPEDITED_SYNC_CORE
+    "membarrier-private": (8, 16),
+    "membarrier-rseq": (128, 256),
+    "membarrier-global": (2, 4),  # GLOBAL_EXPEDITED
+}
+SIGEV_THREAD_ID, CLOCK_MONOTONIC = 4, 1
 # pause; cmp dword [rdi], 0; je back; ret
 SPIN = bytes.fromhex("f390833f0074f9c3")
 PAUSE_S = 0.002
@@ -74,8 +81,48 @@ class Sleeper:
         self.thread.join()
 
 
-def membarrier(_):
-    LIBC.syscall(MEMBARRIER, SYNC_CORE, 0, 0)
+class Toucher(Sleeper):
+    """A thread on `cpu` that touches a page of its own whenever it is woken."""
+
+    def run(self):
+        os.sched_setaffinity(0, {self.cpu})
+        self.tid = threading.get_native_id()
+        while os.read(self.out, 1) == b"w":
+            pages = mmap.mmap(-1, mmap.PAGESIZE)
+            pages[0] = 1
+            pages.close()
+
+
+class SigEvent(ctypes.Structure):
+    _fields_ = [
+        ("value", ctypes.c_uint64),
+        ("signo", ctypes.c_int),
+        ("notify", ctypes.c_int),
+        ("tid", ctypes.c_int),
+        ("pad", ctypes.c_char * 44),
+    ]
+
+
+class Timer:
+    """A POSIX timer that sends the spinner a signal half a millisecond after it is armed."""
+
+    def __init__(self, spinner):
+        event = SigEvent(signo=int(signal.SIGUSR1), notify=SIGEV_THREAD_ID, tid=spinner.tid)
+        self.id = ctypes.c_void_p()
+        assert LIBC.timer_create(CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(self.id)) == 0
+
+    def __call__(self, _):
+        when = (ctypes.c_long * 4)(0, 0, 0, 500_000)
+        LIBC.timer_settime(self.id, 0, when, None)
+        time.sleep(0.001)
+
+
+def refresh_statistics(_):
+    Path("/proc/sys/vm/stat_refresh").write_text("1")
+
+
+def membarrier(command):
+    return lambda _: LIBC.syscall(MEMBARRIER, command, 0, 0)
 
 
 class Protect:
@@ -95,10 +142,12 @@ def send_signal(spinner):
 
 
 def main(target_cpu, actor_cpu, rounds, *names):
-    LIBC.syscall(MEMBARRIER, REGISTER_SYNC_CORE, 0, 0)
+    for name in MEMBARRIERS.keys() & set(names):
+        assert LIBC.syscall(MEMBARRIER, MEMBARRIERS[name][1], 0, 0) == 0, name
     signal.signal(signal.SIGUSR1, lambda *_: None)
     with ExitStack() as stack:
-        operations = {"membarrier": membarrier, "mprotect": Protect(), "signal": send_signal}
+        operations = {"mprotect": Protect(), "signal": send_signal, "workqueue": refresh_statistics}
+        operations |= {name: membarrier(command) for name, (command, _) in MEMBARRIERS.items()}
         if "text" in names:
             from nostale.outside.tracefs import instance
 
@@ -109,7 +158,12 @@ def main(target_cpu, actor_cpu, rounds, *names):
         if "wakeup" in names:
             sleeper = stack.enter_context(Sleeper(target_cpu))
             operations["wakeup"] = lambda _: os.write(sleeper.into, b"w")
+        if "fault" in names:
+            toucher = stack.enter_context(Toucher(target_cpu))
+            operations["fault"] = lambda _: os.write(toucher.into, b"w")
         spinner = stack.enter_context(Spinner(target_cpu))
+        if "timer" in names:
+            operations["timer"] = Timer(spinner)
         os.sched_setaffinity(0, {actor_cpu})
         print("ready", flush=True)
         sys.stdin.readline()
@@ -126,6 +180,7 @@ def main(target_cpu, actor_cpu, rounds, *names):
             "actor_cpu": actor_cpu,
             "target_tid": spinner.tid,
             "actor_tid": threading.get_native_id(),
+            "toucher_tid": toucher.tid if "fault" in names else None,
             "ops": ops,
         }
         print(json.dumps(truth), flush=True)

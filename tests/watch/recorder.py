@@ -12,6 +12,19 @@ from pathlib import Path
 
 from nostale.watch import save, watch_live
 
+EVERY = (
+    "membarrier",
+    "membarrier-private",
+    "membarrier-rseq",
+    "membarrier-global",
+    "mprotect",
+    "text",
+    "signal",
+    "timer",
+    "wakeup",
+    "workqueue",
+    "fault",
+)
 ALL = ("membarrier", "mprotect", "signal", "text", "wakeup")
 
 

@@ -72,12 +72,22 @@ _SOFTIRQS: Final = {
 SOFTIRQ_NAMES: Final = ("HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU")
 
 
+def _plain(name: str) -> str:
+    """Return a function's name without what the compiler put after it."""
+    return name.partition(".")[0]
+
+
 def work_of_function(name: str) -> Work:
     """Return what a function is for, `unknown` where no table has it.
 
+    A compiler's copies (`.isra.0`, `.constprop.0`) are for what the function itself is for.
+
+    >>> work_of_function("do_sync_core.constprop.0").value
+    'text-patch'
     >>> work_of_function("ipi_sync_core").value, work_of_function("rcu_exp_handler").value, work_of_function("f").value
     ('membarrier', 'rcu', 'unknown')
     """
+    name = _plain(name)
     exact = FUNCTIONS.get(name)
     if exact is not None:
         return exact
@@ -87,10 +97,10 @@ def work_of_function(name: str) -> Work:
 def work_of_sender(callsite: str, stack: tuple[str, ...]) -> Work:
     """Return why a reschedule IPI was sent, by its callsite or, where that does not tell, by the sender's stack."""
     for names, work in _SENDERS:
-        if callsite in names:
+        if _plain(callsite) in names:
             return work
     for names, work in _SENDERS:
-        if any(frame in names for frame in stack):
+        if any(_plain(frame) in names for frame in stack):
             return work
     return Work.UNKNOWN
 
