@@ -1,9 +1,11 @@
 """This machine, live: what is provoked on a spinner is named. Needs root, tracefs and two CPUs."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from recorder import EVERY, provoked
 
 from nostale.contract import BadInput, Kind, NostaleError, Work
 from nostale.outside.tracefs import instance
-from nostale.watch import analyse, watch_live
+from nostale.watch import analyse, read_trace, sampling, watch_live
 
 pytestmark = pytest.mark.live
 
@@ -124,3 +126,66 @@ def test_an_interrupted_watch_leaves_no_instance_behind():
 
 def instances_of(pid, ours):
     return [path.name for path in (ours.root / "instances").iterdir() if path.name.startswith(f"nostale-{pid}-")]
+
+
+@pytest.fixture
+def busy():
+    """A task that spins on CPU 1."""
+    if 1 not in os.sched_getaffinity(0):
+        pytest.skip("no CPU 1")
+    code = "import os\nos.sched_setaffinity(0, {1})\nprint(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as spinner:
+        spinner.stdout.readline()
+        yield spinner.pid
+        spinner.kill()
+
+
+def run(*arguments, **options):
+    command = [sys.executable, "-m", "nostale", "watch", "live", *arguments, "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+    if done.returncode == 2 and ("not root" in done.stderr or "cause: a kernel without" in done.stderr):
+        pytest.skip(done.stderr)
+    return done
+
+
+def test_a_flight_recorder_stops_at_the_first_long_break_and_keeps_what_led_to_it(busy, tmp_path):
+    kept = tmp_path / "kept.dat"
+    started = time.monotonic()
+    done = run("--cpu", "1", "--until-break", "1us", "--seconds", "30", "--record", str(kept))
+    assert time.monotonic() - started < 20
+    assert "stopped at a break of" in done.stderr
+    at = int(re.search(r"at (\d+) ns", done.stderr)[1])
+    saved = analyse(read_trace(kept), [1]).breaks
+    assert [one for one in saved if one.start_ns == at and one.duration_ns >= 1000]
+
+
+def test_a_flight_recorder_without_such_a_break_says_so(busy, tmp_path):
+    done = run("--cpu", "1", "--until-break", "9s", "--seconds", "0.5", cwd=tmp_path)
+    assert "there was no break of 9e+06 us" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_gap_samples_are_of_a_task_of_our_own_and_every_long_tick_lies_in_one():
+    with sampling([1]) as gaps:
+        try:
+            trace = watch_live(0.5, [1])
+        except NostaleError as problem:
+            pytest.skip(str(problem))
+        told = gaps()
+    assert told == tuple(sorted(told, key=lambda one: one.start_ns))
+    assert all(gap.end_ns - gap.start_ns >= 1000 for gap in told)
+    breaks = analyse(trace, [1], gaps=told).breaks
+    ticks = [one for one in breaks if one.kind is Kind.TIMER_TICK and one.pid == told[0].pid and one.duration_ns > 2000]
+    assert ticks
+    for one in ticks:
+        assert any(gap.start_ns <= one.start_ns and one.end_ns <= gap.end_ns for gap in told)
+    for one in (one for one in breaks if one.kind is Kind.UNSEEN):
+        assert not ((trace.cpu == 1) & (trace.ts >= one.start_ns) & (trace.ts <= one.end_ns)).any()
+
+
+def test_nobody_draws_or_reads_on_the_watched_cpu(seen):
+    """The recorder's threads keep off the watched CPU: none of its own is ever switched to there."""
+    trace, truth = seen
+    rows = trace.rows("sched_switch")
+    rows = rows[trace.cpu[rows] == truth["cpu"]]
+    assert os.getpid() not in set(trace.field(rows, "sched_switch", "next_pid").tolist())

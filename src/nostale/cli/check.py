@@ -12,6 +12,7 @@ import click
 
 from nostale.cli.common import EXIT, case_options, conclude, print_or_write, render, worked_through
 from nostale.cli.lint import lint_image
+from nostale.cli.live import Live
 from nostale.cli.models import find_model, is_litmus
 from nostale.cli.nearest import nearest
 from nostale.cli.prove import default_means, run, run_litmus
@@ -117,7 +118,7 @@ def check_one(target: str) -> Answer:
         BadInput: it is nothing that can be checked.
     """
     if target == LIVE:
-        return watch_live(_SECONDS)
+        return watch_live(Live(_SECONDS))
     if is_litmus(target):
         return run_litmus(target, default_means())
     path = Path(target)
@@ -166,7 +167,7 @@ def _linted(*, broken: bool) -> Answer:
 def _watched() -> Answer:
     """Watch this machine if that is allowed, else the bundled recording, and say which."""
     try:
-        return _uncounted(watch_live(_SECONDS, Ask(own=False)), f"this machine for {_SECONDS:g} s")
+        return _uncounted(watch_live(Live(_SECONDS), Ask(own=False)), f"this machine for {_SECONDS:g} s")
     except (NotPermitted, NotHere) as error:
         print(f"nostale: note: this machine is not watched: {error}", file=sys.stderr)
         return _uncounted(watch_recording(recording(), Ask((WATCHED_CPU,), own=False)), "the bundled recording")

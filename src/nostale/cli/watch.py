@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nostale.cli.common import progress, read_text, render, timeline_options
+from nostale.cli.live import Live, duration_ns, record_live
 from nostale.contract import Answer, BadInput
 from nostale.systems.catalogue import SYSTEMS
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from nostale.watch import Budget, Gap, Trace, TraceMonitor
 
 LIVE = "live"
-_SECONDS = 10.0
 _FILE = click.Path(path_type=Path)
 _MOST_CPUS = 1 << 13
 
@@ -60,9 +60,11 @@ class Ask:
 @click.argument("trace", default=LIVE, metavar="[TRACE|live]")
 @click.option("--cpu", "cpus", metavar="LIST", help="Watch these CPUs, such as 1 or 2-5,8. Default: all.")
 @click.option("--pid", type=click.IntRange(1), help="Only interruptions of this thread, wherever it runs.")
-@click.option(
-    "--seconds", type=click.FloatRange(0.1, 86400), default=_SECONDS, show_default=True, help="Watch live this long."
-)
+@click.option("--seconds", type=click.FloatRange(0.1, 86400), help="Watch live this long. Default: 10.")
+@click.option("--until-break", metavar="LENGTH", help="Live: stop at a break of 10us or more; keep what led to it.")
+@click.option("--record", type=_FILE, metavar="FILE.dat", help="Live: save the recording there.")
+@click.option("--sample-gaps", is_flag=True, help="Live: let a task spin on the CPUs of --cpu and note its gaps.")
+@click.option("--memory", is_flag=True, help="Live: record DMA mappings and IOMMUs, too.")
 @click.option("--own/--no-own", default=True, help="List the tasks' own system calls and page faults too.")
 @click.option("--gaps", type=_FILE, metavar="FILE", help="Gaps that a task saw (JSON): tell those the kernel did not.")
 @click.option("--what-if", is_flag=True, help="Say of each break which measures would have spared it.")
@@ -76,7 +78,11 @@ def watch(
     trace: str,
     cpus: str | None,
     pid: int | None,
-    seconds: float,
+    seconds: float | None,
+    until_break: str | None,
+    record: Path | None,
+    sample_gaps: bool,
+    memory: bool,
     own: bool,
     gaps: Path | None,
     what_if: bool,
@@ -96,6 +102,8 @@ def watch(
     nostale watch perf.data --cpu 1            a recording by perf (-k mono) of tracepoints
     nostale watch trace.txt --cpu 1            ftrace's text, or trace-cmd report's
     nostale watch live --cpu 1 --seconds 5     this machine; needs root and tracefs
+    nostale watch live --cpu 1 --until-break 10us      a flight recorder; saves nostale-break.dat
+    nostale watch live --cpu 1 --sample-gaps           also what host, SMI and firmware take
     nostale watch trace.dat --cpu 1 --budget text-patch=0 --budget any=100
     nostale watch trace.dat --contract wwnr.dot --bind wwnr.toml
     nostale watch --diff old.dat new.dat --cpu 1
@@ -114,11 +122,14 @@ def watch(
         kallsyms=kallsyms,
         monitors=_custom(contract, bind),
     )
+    live = Live(seconds, None if until_break is None else duration_ns(until_break), record, sample_gaps, memory)
+    if trace != LIVE and live != Live():
+        raise click.UsageError("--seconds, --until-break, --record, --sample-gaps and --memory are for watching live")
     if diff and form == "perfetto":
         raise click.UsageError("a difference of two recordings has no timeline: --format text, json or html")
     if diff:
         return render(_differing(diff, ask), form, output, color)
-    answer = watch_live(seconds, ask) if trace == LIVE else watch_recording(Path(trace), ask)
+    answer = watch_live(live, ask) if trace == LIVE else watch_recording(Path(trace), ask)
     return render(answer, form, output, color)
 
 
@@ -134,17 +145,17 @@ def watch_recording(path: Path, ask: Ask | None = None) -> Answer:
         return _answer(trace, ask, tell)
 
 
-def watch_live(seconds: float, ask: Ask | None = None) -> Answer:
+def watch_live(live: Live, ask: Ask | None = None) -> Answer:
     """Watch this machine.
 
     Raises:
         NotPermitted, NotHere: tracing is not to be had.
     """
-    from nostale.watch import watch_live as record
-
     ask = ask or Ask()
-    with progress("watching this machine") as tell:
-        return _answer(record(seconds, ask.cpus, progress=tell), ask, tell)
+    trace, samples = record_live(live, ask.cpus, ask.pid)
+    gaps = ask.gaps if samples is None else (*(ask.gaps or ()), *samples)
+    with progress("this machine") as tell:
+        return _answer(trace, replace(ask, gaps=gaps), tell)
 
 
 def _answer(trace: Trace, ask: Ask, tell: Callable[[str], None]) -> Answer:

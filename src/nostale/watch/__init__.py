@@ -5,11 +5,13 @@ from nostale.watch.budgets import Budget, judge_budgets, read_budget
 from nostale.watch.custom import custom_monitor
 from nostale.watch.diff import diff
 from nostale.watch.gaps import Gap, read_gaps
-from nostale.watch.live import watch_live
+from nostale.watch.live import Look, watch_live
 from nostale.watch.monitors import Occurrence, Sight, TraceMonitor, run_monitor
 from nostale.watch.needs import needed
 from nostale.watch.read import read_trace
 from nostale.watch.ring import Lost
+from nostale.watch.rolling import Rolling
+from nostale.watch.sampler import sampling
 from nostale.watch.save import save
 from nostale.watch.syscalls import syscall_numbers
 from nostale.watch.trace import Trace
@@ -17,8 +19,10 @@ from nostale.watch.trace import Trace
 __all__ = [
     "Budget",
     "Gap",
+    "Look",
     "Lost",
     "Occurrence",
+    "Rolling",
     "Sight",
     "Trace",
     "TraceMonitor",
@@ -31,6 +35,7 @@ __all__ = [
     "read_gaps",
     "read_trace",
     "run_monitor",
+    "sampling",
     "save",
     "syscall_numbers",
     "watch_live",

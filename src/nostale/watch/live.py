@@ -12,8 +12,10 @@ import os
 import platform
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +23,7 @@ from nostale.contract import BadInput
 from nostale.outside.tracefs import Instance, instance
 from nostale.watch.build import build
 from nostale.watch.format import EventFormat, Formats, parse_format
-from nostale.watch.needs import EXTRAS, NEEDS, STACKS
+from nostale.watch.needs import EXTRAS, MEMORY, NEEDS, STACKS
 from nostale.watch.symbols import Symbols
 from nostale.watch.trace import Origin, Trace
 
@@ -31,12 +33,29 @@ _MOST_KB, _LEAST_KB, _ALL_KB = 8192, 512, 262_144
 _KTHREAD: Final = 0x00200000  # PF_KTHREAD, include/linux/sched.h
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is done with a recording while it goes on.
+
+    Args:
+        at: given the last seconds of it a few times a second; the recording ends once it returns True.
+        window_s: how many seconds it is given.
+        flight: keep only those, as a flight recorder does, instead of everything.
+    """
+
+    at: Callable[[Trace], bool]
+    window_s: float = 2.0
+    flight: bool = False
+
+
 def watch_live(
     seconds: float,
     cpus: Sequence[int] | None = None,
     *,
     until: Callable[[], bool] | None = None,
     ready: Callable[[], None] | None = None,
+    look: Look | None = None,
+    memory: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Trace:
     """Record every CPU of this machine for `seconds`.
@@ -45,6 +64,8 @@ def watch_live(
         cpus: those that are to be disturbed least; None treats all alike.
         until: asked a few times a second; the recording ends early once it says so.
         ready: called once when everything is enabled and recording has begun.
+        look: what is done meanwhile.
+        memory: record DMA mappings and what IOMMUs do, too, where the kernel has events of them.
         progress: told what is being done, for a terminal.
 
     Raises:
@@ -58,20 +79,59 @@ def watch_live(
         if unknown:
             raise BadInput(f"CPU {unknown[0]}", "is not online", remedy=f"online are {', '.join(map(str, recorded))}")
         tell("enabling events")
-        formats = _prepare(ours, len(recorded))
-        pages = _record(ours, recorded, seconds, until, ready, tell)
+        formats = Formats.of(_prepare(ours, len(recorded), memory=memory))
         page_bytes = _page_bytes(ours)
+        held = _Held({cpu: [] for cpu in recorded})
+        stop = None if look is None else _stopper(look, held, formats, _origin(ours, recorded, notes), page_bytes)
+        _record(ours, held, seconds, page_bytes, lambda: bool(until and until()) or bool(stop and stop()), ready, tell)
         origin = _origin(ours, recorded, notes)
-    return build(origin, Formats.of(formats), pages, page_bytes)
+    return build(origin, formats, held.pages, page_bytes)
 
 
-def _prepare(ours: Instance, n_cpus: int) -> list[EventFormat]:
+@dataclass(slots=True)
+class _Held:
+    """The pages of a recording that are still there, and how many of each CPU came in which round."""
+
+    pages: dict[int, list[bytes]]
+    rounds: deque[tuple[float, dict[int, int]]] = field(default_factory=deque)
+
+    def since(self, when: float) -> dict[int, list[bytes]]:
+        """Return the pages that came after `when`."""
+        counts = dict.fromkeys(self.pages, 0)
+        for came, added in reversed(self.rounds):
+            if came < when:
+                break
+            for cpu, count in added.items():
+                counts[cpu] += count
+        return {cpu: pages[len(pages) - counts[cpu] :] for cpu, pages in self.pages.items()}
+
+    def forget(self, when: float) -> None:
+        """Drop the pages that came before `when`."""
+        while self.rounds and self.rounds[0][0] < when:
+            for cpu, count in self.rounds.popleft()[1].items():
+                del self.pages[cpu][:count]
+
+
+def _stopper(look: Look, held: _Held, formats: Formats, origin: Origin, page_bytes: int) -> Callable[[], bool]:
+    def stop() -> bool:
+        since = time.monotonic() - look.window_s
+        if look.flight:
+            held.forget(since)
+        return look.at(build(origin, formats, held.since(since), page_bytes))
+
+    return stop
+
+
+def _prepare(ours: Instance, n_cpus: int, *, memory: bool) -> list[EventFormat]:
     """Set the instance up, everything enabled and not yet recording; return the formats of what this kernel has."""
     ours.write("tracing_on", "0")
     ours.write("trace_clock", "mono")
     ours.write("buffer_size_kb", str(max(_LEAST_KB, min(_MOST_KB, _ALL_KB // n_cpus))))
+    wanted = [(need[0], event) for event, need in NEEDS.items()]
+    wanted += [(system, event) for event, system in EXTRAS.items()]
+    wanted += MEMORY if memory else ()
     formats = []
-    for event, system in [*((event, need[0]) for event, need in NEEDS.items()), *EXTRAS.items()]:
+    for system, event in wanted:
         text = ours.event_format(system, event)
         if text is not None:
             formats.append(parse_format(text, system, f"events/{system}/{event}"))
@@ -88,34 +148,34 @@ def _prepare(ours: Instance, n_cpus: int) -> list[EventFormat]:
 
 def _record(
     ours: Instance,
-    cpus: tuple[int, ...],
+    held: _Held,
     seconds: float,
-    until: Callable[[], bool] | None,
+    page_bytes: int,
+    stop: Callable[[], bool],
     ready: Callable[[], None] | None,
     tell: Callable[[str], None],
-) -> dict[int, list[bytes]]:
-    pages: dict[int, list[bytes]] = {cpu: [] for cpu in cpus}
+) -> None:
     with ExitStack() as open_files:
-        files = {cpu: ours.open_pages(cpu) for cpu in cpus}
+        files = {cpu: ours.open_pages(cpu) for cpu in held.pages}
         for file in files.values():
             open_files.callback(os.close, file)
-        size = _page_bytes(ours)
         end = time.monotonic() + seconds
         ours.write("tracing_on", "1")
         if ready is not None:
             ready()
-        while (left := end - time.monotonic()) > 0 and not (until is not None and until()):
+        while (left := end - time.monotonic()) > 0 and not stop():
             tell(f"watching, {left:.0f} s left")
             time.sleep(min(_ROUND_S, left))
-            _drain(files, pages, size)
+            _drain(files, held, page_bytes)
         ours.write("tracing_on", "0")
-        _drain(files, pages, size)
-    return pages
+        _drain(files, held, page_bytes)
 
 
-def _drain(files: dict[int, int], pages: dict[int, list[bytes]], size: int) -> None:
+def _drain(files: dict[int, int], held: _Held, size: int) -> None:
     """Take out every page that is there; at most as many as a ring holds, so that a flood cannot hold us here."""
+    came = {}
     for cpu, file in files.items():
+        before = len(held.pages[cpu])
         for _ in range(2 * _MOST_KB * 1024 // size):
             try:
                 page = os.read(file, size)
@@ -123,7 +183,9 @@ def _drain(files: dict[int, int], pages: dict[int, list[bytes]], size: int) -> N
                 break
             if not page:
                 break
-            pages[cpu].append(page.ljust(size, b"\0"))
+            held.pages[cpu].append(page.ljust(size, b"\0"))
+        came[cpu] = len(held.pages[cpu]) - before
+    held.rounds.append((time.monotonic(), came))
 
 
 def _page_bytes(ours: Instance) -> int:

@@ -53,6 +53,22 @@ EXTRAS: Final = {
     "sched_process_exec": "sched",
     "rcu_batch_start": "rcu",
 }
+# What moves memory about for devices: recorded where that is asked for.
+MEMORY: Final = (
+    ("dma", "dma_map_phys"),
+    ("dma", "dma_map_page"),
+    ("dma", "dma_unmap_phys"),
+    ("dma", "dma_unmap_page"),
+    ("dma", "dma_map_sg"),
+    ("dma", "dma_unmap_sg"),
+    ("dma", "dma_alloc"),
+    ("dma", "dma_free"),
+    ("iommu", "map"),
+    ("iommu", "unmap"),
+    ("intel_iommu", "qi_submit"),
+    ("intel_iommu", "cache_tag_flush_range"),
+    ("intel_iommu", "cache_tag_flush_all"),
+)
 # A stack is taken with each of these, on the sender's side.
 STACKS: Final = ("csd_queue_cpu", "ipi_send_cpu", "ipi_send_cpumask", "sched_waking", "workqueue_queue_work")
 
