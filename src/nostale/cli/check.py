@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from nostale.cli.common import EXIT, case_options, conclude, print_or_write, render, worked_through
+from nostale.cli.common import EXIT, case_options, conclude, print_or_write, render, verbose_option, worked_through
 from nostale.cli.lint import lint_image
 from nostale.cli.live import Live
 from nostale.cli.models import find_model, is_litmus
@@ -31,6 +31,7 @@ _SECONDS = 2.0
 @click.option("--image", type=click.Path(path_type=Path), metavar="FILE", help="With isolation: a kernel image.")
 @click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="With isolation: a recording.")
 @click.option("--cpu", "cpus", metavar="LIST", help="Of the recording: the watched CPUs. Default: all.")
+@verbose_option
 @case_options
 def check(
     targets: tuple[str, ...],
@@ -41,6 +42,8 @@ def check(
     form: str,
     output: Path | None,
     color: str,
+    *,
+    verbose: bool,
 ) -> int:
     """Check TARGET by the right engine: a model, an ELF image, a trace, or "live" for this machine.
 
@@ -54,7 +57,7 @@ def check(
                                                may text-patch IPIs to isolated CPUs be deferred?
     """
     if image or trace or cpus or form == "md":
-        return _case(targets, image, trace, cpus, form, output, color)
+        return _case(targets, image, trace, cpus, form, output, color, verbose=verbose)
     if every:
         parts, failed = worked_through(_every_run(), lambda one: one())
         answer = Answer("check", "all models", {"runs": len(parts)}, (), parts=parts)
@@ -64,7 +67,7 @@ def check(
     else:
         parts, failed = worked_through(_DEMONSTRATIONS, lambda one: one())
         answer = Answer("check", "demonstrations", {"demonstrations": len(parts)}, (), parts=parts)
-    return conclude(answer, failed, form, output, color)
+    return conclude(answer, failed, form, output, color, verbose=verbose)
 
 
 def _every_run() -> list[Callable[[], Answer]]:
@@ -88,6 +91,8 @@ def _case(
     form: str,
     output: Path | None,
     color: str,
+    *,
+    verbose: bool,
 ) -> int:
     """Argue the case of isolation: by its models, on an image and on a recording."""
     from nostale.systems.isolation import case
@@ -108,7 +113,9 @@ def _case(
     if form == "md":
         print_or_write(case.page(proved, linted, watched), output)
         return EXIT[Answer("check", "isolation", {}, (), parts=parts).verdict]
-    return render(Answer("check", "isolation", {"parts": len(parts)}, (), parts=parts), form, output, color)
+    return render(
+        Answer("check", "isolation", {"parts": len(parts)}, (), parts=parts), form, output, color, verbose=verbose
+    )
 
 
 def check_one(target: str) -> Answer:

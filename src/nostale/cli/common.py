@@ -53,7 +53,12 @@ def _output_options(function: F, forms: list[str]) -> F:
     return click.option("--format", "form", type=formats, default="text", help="Of the result.")(function)
 
 
-def render(answer: Answer, form: str, output: Path | None, color: str) -> int:
+def verbose_option(function: F) -> F:
+    """Add -v, for a command that may have many results of one kind."""
+    return click.option("-v", "--verbose", is_flag=True, help="In text, each result in full, however many.")(function)
+
+
+def render(answer: Answer, form: str, output: Path | None, color: str, *, verbose: bool = False) -> int:
     """Print an answer, or write it to a file, and return the exit code."""
     for note in _notes(answer):
         note_to_user(note)
@@ -69,7 +74,7 @@ def render(answer: Answer, form: str, output: Path | None, color: str) -> int:
 
         text = to_sarif(answer, pages(), __version__)
     else:
-        text = to_text(answer, colour=wants_colour(color, to_file=output is not None))
+        text = to_text(answer, colour=wants_colour(color, to_file=output is not None), verbose=verbose)
     print_or_write(text, output)
     return EXIT[answer.verdict]
 
@@ -91,9 +96,9 @@ def worked_through(targets: Iterable[T], work: Callable[[T], Answer]) -> tuple[t
     return tuple(answers), failed
 
 
-def conclude(answer: Answer, failed: int, form: str, output: Path | None, color: str) -> int:
+def conclude(answer: Answer, failed: int, form: str, output: Path | None, color: str, *, verbose: bool = False) -> int:
     """Render what was worked through, if anything was, and return the exit code: `failed` before any verdict."""
-    code = render(answer, form, output, color) if answer.parts else COULD_NOT_RUN
+    code = render(answer, form, output, color, verbose=verbose) if answer.parts else COULD_NOT_RUN
     return failed or code
 
 

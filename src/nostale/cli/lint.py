@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nostale.cli.common import conclude, progress, read_text, render, result_options
+from nostale.cli.common import conclude, progress, read_text, render, result_options, verbose_option
 from nostale.cli.many import images_in, worked_through_at_once
 from nostale.contract import Answer, Baseline, compare, read_baseline
 from nostale.systems.catalogue import SYSTEMS
@@ -29,6 +29,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--contract", type=_FILE, metavar="FILE.dot", help="Run this automaton instead of the rules.")
 @click.option("--bind", type=_FILE, metavar="FILE.toml", help="By what its events are seen.")
 @click.option("--sync-at", default="cr3", metavar="cr3|serialize|SYMBOL", help="Where kernel entries synchronise.")
+@verbose_option
 @result_options
 def lint(
     images: tuple[Path, ...],
@@ -40,6 +41,8 @@ def lint(
     form: str,
     output: Path | None,
     color: str,
+    *,
+    verbose: bool,
 ) -> int:
     """Follow every path of IMAGE: vmlinux with symbols, vmlinux.o, .o, .ko, also .xz and .zst, or a directory of them.
 
@@ -60,15 +63,15 @@ def lint(
         raise click.UsageError("name an image, or two with --diff OLD NEW")
     if diff:
         old, new = (look(path) for path in diff)
-        return render(_accepting(known, compare(old, new)), form, output, color)
+        return render(_accepting(known, compare(old, new)), form, output, color, verbose=verbose)
     images = images_in(images)
     if len(images) == 1:
-        return render(_accepting(known, look(images[0])), form, output, color)
+        return render(_accepting(known, look(images[0])), form, output, color, verbose=verbose)
     parts, failed = worked_through_at_once(images, look, "lint")
     verdicts = Counter(part.verdict for part in parts)
     counted = {word: verdicts[word] for word in ("violated", "unknown", "holds")}
     answer = Answer("lint", f"{len(images)} images", {"images": len(parts), **counted}, (), parts=parts)
-    return conclude(_accepting(known, answer), failed, form, output, color)
+    return conclude(_accepting(known, answer), failed, form, output, color, verbose=verbose)
 
 
 def _accepting(known: Baseline | None, answer: Answer) -> Answer:

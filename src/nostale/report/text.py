@@ -6,22 +6,27 @@ trace or a file is printed with its control characters made visible.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from nostale.contract import Answer, Holds, Path, Result, Table, Unknown, Violated
+from nostale.report.folded import Fold, folded, path_of
 from nostale.report.interruptions import change_lines, interruption_lines
 from nostale.report.line import Line, line, safe
 
+_MOST_ROWS = 16  # callees or reasons of one rule that are listed
 
-def to_text(answer: Answer, *, colour: bool = False) -> str:
-    """Return the whole answer as text, with a final line break.
+
+def to_text(answer: Answer, *, colour: bool = False, verbose: bool = False) -> str:
+    """Return the answer as text, with a final line break.
 
     Args:
         answer: of any command.
         colour: whether to write ANSI colour codes.
+        verbose: whether to tell each result in full, however many a rule has.
     """
-    return "".join(one.painted(colour=colour).rstrip() + "\n" for one in _lines(answer))
+    return "".join(one.painted(colour=colour).rstrip() + "\n" for one in _lines(answer, verbose=verbose))
 
 
 def path_to_text(path: Path) -> str:
@@ -29,18 +34,21 @@ def path_to_text(path: Path) -> str:
     return "".join(one.painted(colour=False).rstrip() + "\n" for one in _path(path))
 
 
-def _lines(answer: Answer) -> Iterator[Line]:
+def _lines(answer: Answer, *, verbose: bool) -> Iterator[Line]:
     yield _headline(answer)
     if answer.parts:
-        yield from _parts(answer)
+        yield from _parts(answer, verbose=verbose)
     if answer.breaks is not None:
         yield from interruption_lines(answer.breaks)
     if answer.changes is not None:
         yield from change_lines(answer.changes)
     told: set[str] = set()
     drawn: dict[Path, str] = {}
-    for result in answer.results:
-        yield from _result(result, told, drawn)
+    folds = [Fold((one,)) for one in answer.results] if verbose else folded(answer.results)
+    if any(fold.parts for fold in folds):
+        yield from _counted(answer.results)
+    for fold in folds:
+        yield from _fold(fold, told, drawn) if fold.parts else _result(fold.results[0], told, drawn)
     for one in answer.tables:
         yield from _table(one)
     # What every verdict rests on, the good ones above all: said once.
@@ -58,13 +66,13 @@ def _headline(answer: Answer) -> Line:
     return line(*parts)
 
 
-def _parts(answer: Answer) -> Iterator[Line]:
+def _parts(answer: Answer, *, verbose: bool) -> Iterator[Line]:
     for part in answer.parts:
         if part.command == "prove" and not part.counted:
             yield from _ablated(part)
             continue
         yield line("")
-        yield from _lines(part)
+        yield from _lines(part, verbose=verbose)
 
 
 def _ablated(part: Answer) -> Iterator[Line]:
@@ -74,6 +82,44 @@ def _ablated(part: Answer) -> Iterator[Line]:
     for result in part.results:
         if isinstance(result.verdict, Violated) and result.verdict.path:
             yield from _result(replace(result, why="", remedy=""), set(), drawn)
+
+
+def _counted(results: Sequence[Result]) -> Iterator[Line]:
+    """Say how many there are of each verdict, where not all of them are told one by one."""
+    found = Counter(one.verdict.word for one in results if not one.accepted)
+    found["accepted"] = sum(bool(one.accepted) for one in results)
+    words = ", ".join(f"{found[word]} {word}" for word in ("violated", "unknown", "holds", "accepted") if found[word])
+    yield line((f"  {len(results)} results: {words}; --verbose tells each of them", "dim"))
+
+
+def _fold(fold: Fold, told: set[str], drawn: dict[Path, str]) -> Iterator[Line]:
+    """Tell many results of one rule: what they come to, counted, and the shortest of them in full."""
+    first, count = fold.results[0], len(fold.results)
+    word = first.verdict.word
+    yield line(
+        "  ",
+        (f"{word:9}", "dim" if first.accepted else word),
+        (first.id, "bold"),
+        f"  {count} times, by what they come to:",
+    )
+    rows = [(str(len(some)), name, _nearest(some)) for name, some in fold.parts[:_MOST_ROWS]]
+    widths = [max(len(safe(row[at])) for row in rows) for at in range(2)]
+    for number, name, place in rows:
+        yield line(f"      {number:>{widths[0]}}  ", (f"{safe(name):{widths[1]}}", "bold"), ("  " + place, "dim"))
+    rest = fold.parts[_MOST_ROWS:]
+    if rest:
+        left = sum(len(some) for _, some in rest)
+        yield line((f"      {left:>{widths[0]}}  come to {len(rest)} others", "dim"))
+    yield line("    the shortest of them:")
+    yield from _result(fold.shortest, told, drawn)
+
+
+def _nearest(results: Sequence[Result]) -> str:
+    """Return where the shortest path among results ends, and in how many functions others do."""
+    nearest = path_of(min(results, key=lambda one: len(path_of(one))))[-1].place
+    functions = {path_of(one)[-1].place.split("+")[0] for one in results} - {nearest.split("+")[0]}
+    others = f" and in {len(functions)} other function{'s'[: len(functions) > 1]}" if functions else ""
+    return safe(nearest) + others
 
 
 def _result(result: Result, told: set[str], drawn: dict[Path, str]) -> Iterator[Line]:
