@@ -166,7 +166,7 @@ def _answer(trace: Trace, ask: Ask, tell: Callable[[str], None]) -> Answer:
         ask.cpus,
         ask.judged(),
         pid=ask.pid,
-        own=ask.own or bool(ask.budgets),
+        own=ask.own or any(one.counts_own for one in ask.budgets),
         gaps=ask.gaps,
         what_if=ask.what_if,
         progress=tell,

@@ -35,6 +35,11 @@ class Budget:
     most: int
 
     @property
+    def counts_own(self) -> bool:
+        """Whether the tasks' own kernel entries count."""
+        return self.cause in (None, Work.SELF)
+
+    @property
     def word(self) -> str:
         """The cause as it is typed."""
         return ANY if self.cause is None else str(self.cause)

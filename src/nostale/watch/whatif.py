@@ -144,7 +144,7 @@ def _tick(one: Interruption, look: _Look) -> Told:
     if others:
         pid = min(others)
         return NO, f"another task was runnable on this CPU: {look.joins.comm(pid) or '?'}-{pid}"
-    return YES, "no other task was runnable on this CPU"
+    return YES, "no other task was runnable on this CPU (CPU timers and perf events, which need it too, leave no event)"
 
 
 def _rcu_nocbs(one: Interruption, entry: Interruption | None, look: _Look) -> Told:
