@@ -193,3 +193,11 @@ def test_every_trail_is_a_way_through_the_program_of_the_length_told(program):
             onward = dict(moves(program, site, tuple(stack), 99))
             assert following.address in onward
             stack = onward[following.address]
+
+
+def test_a_function_that_passes_in_a_state_is_entered_in_another():
+    inner = {10: ("", (), (11,))}
+    seen = ways(calling(inner, {0: ["sync"], 1: ["use"]}), passes=lambda start, state: state == "stale")
+    assert 10 in seen.reached
+    seen = ways(calling(inner, {1: ["use"]}), passes=lambda start, state: (start, state) == (10, "stale"))
+    assert (10 in seen.reached, [one.address for one in seen.findings]) == (False, [1])

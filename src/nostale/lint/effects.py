@@ -27,6 +27,7 @@ class Effects:
 
     image: Image
     _known: dict[int, Effect | None] = field(default_factory=dict)
+    _within: dict[int, dict[int, Effect]] = field(default_factory=dict)  # by where the section begins
 
     def at(self, address: int) -> Effect | None:
         """Return what the instruction at `address` does, None for one that does nothing told apart here."""
@@ -55,8 +56,15 @@ class Effects:
 
     def within(self, section: Section) -> dict[int, Effect]:
         """Return every instruction of a section that does something, by address."""
-        places = (one[0] for one in self.image.decoded(section.start, section.end))
-        return {place: what for place in places if (what := self.at(place)) is not None}
+        found = self._within.get(section.start)
+        if found is None:
+            content, known = self.image.content(section), self._known
+            for place, length, _, _ in self.image.decoded(section.start, section.end):
+                if place not in known:
+                    known[place] = effect(content[place - section.start : place - section.start + length])
+            places = (one[0] for one in self.image.decoded(section.start, section.end))
+            found = self._within[section.start] = {at: what for at in places if (what := known[at]) is not None}
+        return found
 
     def _in_step(self, start: int, end: int) -> bool:
         """Return whether decoding from `start` comes to `end` with no instruction left over."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from nostale.lint.assumed import Assumed
+from nostale.lint.effects import Effects
 from nostale.lint.entry_branch import entry_branch
 from nostale.lint.features import PTI, XENPV
 from nostale.lint.image import Class, Image
@@ -48,11 +49,12 @@ class Site:
 
 @dataclass(slots=True)
 class Flow:
-    """The control flow of one image, found as it is asked for."""
+    """The control flow of one image, found as it is asked for; `effects` are of all rules and machines together."""
 
     image: Image
     assumed: Assumed | None = None
     tables: Tables = field(init=False)
+    effects: Effects = field(init=False)
     _targets: Targets = field(init=False)
     _pointers: Pointers = field(init=False)
     _noreturn: NoReturn = field(init=False)
@@ -66,6 +68,7 @@ class Flow:
 
     def __post_init__(self) -> None:
         self.tables = read_tables(self.image)
+        self.effects = Effects(self.image)
         self._targets = Targets(self.image)
         self._pointers = Pointers(self.image, self._targets, self.tables)
         self._noreturn = NoReturn(self.image, self._targets)

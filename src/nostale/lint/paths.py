@@ -31,6 +31,7 @@ from nostale.lint.targets import How, Target, Transfer
 from nostale.lint.walk import EventsAt, Finding
 
 Enters = Callable[[Site, Target], bool]
+Passes = Callable[[int, str], bool]
 
 
 class ControlFlow(Protocol):
@@ -108,6 +109,8 @@ class Paths:
         enters: whether a call, tail call or jump to a target is followed. One that is not is stepped over, and leaves
             the state as it was; whether that is right, or an event, is for the rule to say.
         until: states in which a path is not followed any further: nothing of interest comes after them.
+        passes: whether a function that begins at a place is known to have no event in a state, and to come back in it:
+            it is stepped over too, and its instructions do not count for the length of a way.
     """
 
     flow: ControlFlow
@@ -115,6 +118,7 @@ class Paths:
     events_at: EventsAt
     enters: Enters = lambda site, target: True
     until: frozenset[str] = frozenset()
+    passes: Passes = lambda start, state: False
     _numbers: dict[str, int] = field(init=False)
     _contexts: dict[tuple[int, int], _Context] = field(default_factory=dict)
     _runs: dict[int, Run] = field(default_factory=dict)
@@ -246,18 +250,18 @@ class Paths:
     def _call(self, context: _Context, pair: int, length: int, number: int, site: Site) -> None:
         transfer = site.transfer
         assert transfer is not None
-        skipped = not transfer.targets
+        skipped, state = not transfer.targets, self.automaton.states[number]
         if not transfer.complete or any(one.address is None for one in transfer.targets):
             self._open[site.address] = transfer
         for target in transfer.targets:
-            if target.address is None or not self.enters(site, target):
+            if target.address is None or not self.enters(site, target) or self.passes(target.address, state):
                 skipped = True
                 continue
             callee = self._context(target.address, number)
             context.calls.append((callee, pair))
             callee.callers.append((context, pair, number, transfer.how))
-            for state in list(callee.exits):
-                self._come_back(context, pair, number, transfer.how, callee, state)
+            for leaving in list(callee.exits):
+                self._come_back(context, pair, number, transfer.how, callee, leaving)
         if skipped and transfer.how is How.TAIL:
             self._push_exit(length, context, number, _Origin(pair))
         if skipped or transfer.how is How.TAIL:  # of a conditional tail call the other arm

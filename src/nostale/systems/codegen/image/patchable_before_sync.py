@@ -136,7 +136,7 @@ def audit(flow: Flow, sync_at: str) -> Audited:
     Raises:
         BadInput: `sync_at` is not a symbol of the image.
     """
-    effects = Effects(flow.image)
+    effects = flow.effects
     entries = find_entries(flow.image, effects)
     if sync_at not in (CR3, SERIALIZE):
         _extent(flow, sync_at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nostale.contract import Binding, Bound, Grade
-from nostale.lint import Class, Effects, Flow, How, Occurrence, Rule, Transfer
+from nostale.lint import Class, Flow, How, Occurrence, Rule, Transfer
 from nostale.outside.x86_effects import Effect
 from nostale.systems.entry.contract import ORDER
 from nostale.systems.entry.image.protected import SCOPE
@@ -43,11 +43,10 @@ def classify(transfer: Transfer, section: str) -> tuple[Occurrence, ...]:
 
 def places(flow: Flow) -> Mapping[int, tuple[Occurrence, ...]]:
     """Return where interrupts are enabled by STI."""
-    effects = Effects(flow.image)
     found = {}
     for section in flow.image.sections:
         if section.kind is Class.NOINSTR:
-            for address, what in effects.within(section).items():
+            for address, what in flow.effects.within(section).items():
                 if what is Effect.STI:
                     why = "RCU does not watch, and nothing tells it of the interrupt that comes now"
                     found[address] = (Occurrence("unmask", "STI enables interrupts", why),)

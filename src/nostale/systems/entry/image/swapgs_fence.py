@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nostale.contract import Binding, Bound, Evidence, Grade, Witness
-from nostale.lint import Assumed, Class, Effects, Flow, ImageRule, Occurrence, Paths, Scope, Site, Target, tell_way
+from nostale.lint import (
+    Assumed,
+    Class,
+    Finding,
+    Flow,
+    ImageRule,
+    Occurrence,
+    Paths,
+    Scope,
+    Site,
+    Target,
+    Ways,
+    tell_way,
+)
 from nostale.lint.features import FENCE_SWAPGS_KERNEL, FENCE_SWAPGS_USER, FRED, PTI, XENPV
 from nostale.outside.instruction import Kind
 from nostale.outside.x86_effects import Effect
@@ -24,33 +38,38 @@ _PREFIXES = frozenset((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x66, 0x67, 0xF0, 0xF2, 0xF
 
 def look(flow: Flow) -> Evidence | None:
     """Look at the assembly of kernel entry, for each machine that needs the fences; None where there is no SWAPGS."""
-    effects = Effects(flow.image)
     sections = [part for part in flow.image.sections if part.kind is Class.ENTRY]
-    if not any(Effect.SWAPGS in effects.within(part).values() for part in sections):
+    if not any(Effect.SWAPGS in flow.effects.within(part).values() for part in sections):
         return None
-    found: dict[int, Witness] = {}
+    nearest: dict[int, tuple[int, Flow, Ways, Finding, str]] = {}
     stuck: dict[str, None] = {}
-    begun: set[int] = set()
+    scope = Scope(flow, frozenset({Class.ENTRY}))
+    begun = list(dict.fromkeys((*scope.first, *scope.later)))
+    ahead = _Ahead(flow, begun)
+    through_gs: dict[int, bool] = {}
     for machine in _MACHINES:
         under = flow.under(machine)
-        scope = Scope(under, frozenset({Class.ENTRY}))
-        events = _Events(under, effects)
-        paths = Paths(under, SWAPGS_FENCE.automaton, events.at, _enters)
-        begun |= {*scope.first, *scope.later}
-        for entry in dict.fromkeys((*scope.first, *scope.later)):
+        events = _Events(under, ahead, through_gs)
+        paths = Paths(under, SWAPGS_FENCE.automaton, events.at, _enters, passes=ahead.passes)
+        stuck |= dict.fromkeys(f"{flow.image.place(at)}: {under.site(at).stuck}" for at in sorted(ahead.stuck))
+        for entry in begun:
+            if ahead.passes(entry, "resolved"):
+                continue
             ways = paths.of(entry, "resolved")
-            stuck |= dict.fromkeys(f"{flow.image.place(at)}: {why}" for at, why in ways.stuck.items())
             for one in ways.findings:
-                why = f"an entry; {machine.name}, and the mitigation is on"
-                told = tell_way(under, SWAPGS_FENCE, ways, one, start_why=why, counted="the branch")
-                if one.address not in found or len(told) < len(found[one.address].path):
-                    found[one.address] = Witness("gs", told)
+                length, why = ways.length(one), f"an entry; {machine.name}, and the mitigation is on"
+                if one.address not in nearest or length < nearest[one.address][0]:
+                    nearest[one.address] = length, under, ways, one, why
         for part in sections:
             for each in flow.image.decoded(part.start, part.end):
-                if each[2] is Kind.BRANCH and each[0] not in events.visited and events.decides(under.site(each[0])):
+                if each[2] is Kind.BRANCH and each[0] not in ahead.seen and events.decides(under.site(each[0])):
                     stuck[f"{flow.image.place(each[0])}: decides on SWAPGS and is on no path from any entry"] = None
+    found = []
+    for _, (_, under, ways, one, why) in sorted(nearest.items()):
+        path = tell_way(under, SWAPGS_FENCE, ways, one, start_why=why, counted="the branch")
+        found.append(Witness("gs", path))
     bounds = (f"every path from {len(begun)} places where kernel entry code begins, with PTI and without",)
-    return Evidence(tuple(found[at] for at in sorted(found)), tuple(stuck), bounds)
+    return Evidence(tuple(found), tuple(stuck), bounds)
 
 
 def _enters(site: Site, target: Target) -> bool:
@@ -58,23 +77,87 @@ def _enters(site: Site, target: Target) -> bool:
 
 
 @dataclass(slots=True)
+class _Ahead:
+    """What may lie ahead of a place in the code that entries come to, whatever the machine: for all of them at once.
+
+    Of an entry nine in ten instructions come before or after all that this rule is about. A machine has some of the
+    edges of the control flow that knows of none, so that what is not ahead there is not ahead on any.
+
+    Args:
+        seen: every instruction on a way from an entry.
+        stuck: where such a way ends that should not.
+        near: of them those before a SWAPGS, by at most as much as a branch that decides on it can be.
+        deciding: of them those before a branch that is near a SWAPGS, in the functions that they call too.
+    """
+
+    flow: Flow
+    begun: Iterable[int]
+    seen: set[int] = field(init=False)
+    stuck: set[int] = field(default_factory=set)
+    near: set[int] = field(init=False)
+    deciding: set[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        before: dict[int, list[int]] = {}
+        self.seen = {edge.to for entry in self.begun for edge in self.flow.arrive(entry)}
+        waiting = list(self.seen)
+        for address in waiting:  # grows while it is gone through
+            site = self.flow.site(address)
+            if site.stuck:
+                self.stuck.add(address)
+            for to in self._following(site):
+                before.setdefault(to, []).append(address)
+                if to not in self.seen:
+                    self.seen.add(to)
+                    waiting.append(to)
+        swaps = {at for at in self.seen if self.flow.effects.at(at) is Effect.SWAPGS}
+        self.near = _back(swaps, before, _NEAR)
+        self.deciding = _back({at for at in self.near if self.flow.site(at).kind is Kind.BRANCH}, before, len(before))
+
+    def passes(self, start: int, state: str) -> bool:
+        """Return whether a function has nothing to do with this rule: no branch is open, and none is to come.
+
+        It is taken to come back, unless the control flow knows that it does not.
+        """
+        return state == "resolved" and not any(edge.to in self.deciding for edge in self.flow.arrive(start))
+
+    def _following(self, site: Site) -> Iterator[int]:
+        for edge in site.edges:
+            yield edge.to
+        for target in site.transfer.targets if site.transfer else ():
+            if target.address is not None and _enters(site, target):
+                for edge in self.flow.arrive(target.address):
+                    yield edge.to
+
+
+def _back(places: set[int], before: Mapping[int, Sequence[int]], most: int) -> set[int]:
+    """Return the places and what leads to them in at most so many steps."""
+    found, last = set(places), places
+    for _ in range(most):
+        last = {one for at in last for one in before.get(at, ())} - found
+        if not last:
+            break
+        found |= last
+    return found
+
+
+@dataclass(slots=True)
 class _Events:
     flow: Flow
-    effects: Effects
-    visited: set[int] = field(default_factory=set)
+    ahead: _Ahead
+    through_gs: dict[int, bool]  # the same on every machine
 
     def at(self, site: Site) -> tuple[Occurrence, ...]:
-        self.visited.add(site.address)
-        what = self.effects.at(site.address)
+        what = self.flow.effects.at(site.address)
         if what is Effect.SWAPGS:
             return (Occurrence("swap"),)
-        if what in (Effect.LFENCE, Effect.WRGSBASE) or self.effects.serialises(site.address):
+        if what in (Effect.LFENCE, Effect.WRGSBASE) or self.flow.effects.serialises(site.address):
             return (Occurrence("fence", f"{what}: a fence"),)
         found = []
         if self._through_gs(site.address):
             why = "the branch on SWAPGS may have been mispredicted: GS may still be the user's, or already be it again"
             found.append(Occurrence("gs", "memory through GS before a fence", why))
-        if self.decides(site):
+        if site.address in self.ahead.near and self.decides(site):
             found.append(Occurrence("decide", "decides whether SWAPGS runs"))
         for target in site.transfer.targets if site.transfer else ():
             if target.kind is Class.TEXT and self._uses_gs(target):
@@ -100,7 +183,7 @@ class _Events:
     def _leads(self, address: int) -> int | None:
         """Return the SWAPGS that straight code from a place runs before anything else that matters here."""
         for _ in range(_NEAR):
-            if self.effects.at(address) is Effect.SWAPGS:
+            if self.flow.effects.at(address) is Effect.SWAPGS:
                 return address
             edges = self.flow.site(address).edges
             if len(edges) != 1 or self._through_gs(address):
@@ -120,6 +203,12 @@ class _Events:
         return False
 
     def _through_gs(self, address: int) -> bool:
+        known = self.through_gs.get(address)
+        if known is None:
+            known = self.through_gs[address] = self._has_gs(address)
+        return known
+
+    def _has_gs(self, address: int) -> bool:
         one = self.flow.image.instruction(address)
         for byte in self.flow.image.read(one[0], one[1]) if one is not None else b"":
             if byte == _GS:
