@@ -23,6 +23,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -322,13 +323,13 @@ class Outcome:
         return self.word in ("holds", "violated", "unknown", "refused")
 
 
-def tried(path: Path) -> Outcome:
-    """Read, lint and render an image in a child with limits on its CPU time and memory."""
+def tried(path: Path, work: Callable[[Path], str] | None = None) -> Outcome:
+    """Read, lint and render an image, or do other `work`, in a child with limits on its CPU time and memory."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
-        _limited(path, writer)
+        _limited(path, writer, work or _worked)
     os.close(writer)
     with os.fdopen(reader, "rb") as said:
         text = said.read().decode("utf-8", "replace")
@@ -339,14 +340,14 @@ def tried(path: Path) -> Outcome:
     return Outcome(word, rest, used.ru_utime + used.ru_stime, used.ru_maxrss << 10)
 
 
-def _limited(path: Path, writer: int) -> None:
+def _limited(path: Path, writer: int, work: Callable[[Path], str]) -> None:
     """Do the work and write what came of it; never returns."""
     try:
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_LIMIT_S, CPU_LIMIT_S))
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + MEMORY_LIMIT_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        said = _worked(path)
+        said = work(path)
     except MemoryError:
         said = "memory\n" + traceback.format_exc()
     except BaseException:

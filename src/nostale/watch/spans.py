@@ -166,8 +166,8 @@ def spans(
 def own_entries(trace: Trace, cpu: int, is_nobody: Callable[[int], bool], pid: int | None) -> int:
     """Return how many system calls and page faults tasks made on one CPU, of one thread or of all."""
     rows = trace.rows("sys_enter", "page_fault_user")
-    threads = np.bincount(trace.pid[rows][(trace.cpu[rows] == cpu) & (trace.pid[rows] >= 0)])
-    made = ((int(one), int(threads[one])) for one in np.flatnonzero(threads))
+    threads, counts = np.unique(trace.pid[rows][trace.cpu[rows] == cpu], return_counts=True)
+    made = zip(threads.tolist(), counts.tolist())
     return sum(count for one, count in made if pid in (None, one) and one != 0 and not is_nobody(one))
 
 

@@ -1,0 +1,74 @@
+"""A seeded part of the fuzz runs, and that every format says the same; `python -m tests.watch.fuzz` is the whole."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.watch import fuzz, recordings
+
+from nostale.contract import BadInput
+from nostale.watch import analyse, perfdata, read_trace
+from nostale.watch.script import parse
+
+ROOT = Path(__file__).resolve().parents[2]
+CASES = 250
+_RUN = "import sys; from tests.watch import fuzz; sys.exit(fuzz.main())"
+
+
+def run(*arguments):
+    """Run the fuzzer in a process of its own: it forks."""
+    command = [sys.executable, "-c", _RUN, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize("how", [(), ("--no-compiler",)])
+def test_every_damaged_recording_is_answered_or_refused_in_one_line(how):
+    done = run("--cases", CASES, "--seed", 5, *how)
+    assert done.returncode == 0, done.stdout + done.stderr
+    words = done.stdout.splitlines()[0]
+    assert words.startswith(f"{CASES} damaged recordings in ")
+    for word in ("unknown", "refused"):  # not vacuous: some were still recordings
+        assert f"'{word}': " in words
+
+
+def test_what_unpacks_to_more_than_there_is_memory_for_is_refused(tmp_path):
+    for path in fuzz.bombs(tmp_path).values():
+        with pytest.raises(BadInput, match=r"over 512 times its|a line of over"):
+            read_trace(path)
+    done = run("--cases", 1, "--bombs")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_reader_that_takes_too_much_is_caught(tmp_path):
+    assert fuzz.tried(tmp_path, lambda _: str(len(bytearray(1 << 30)))).word == "memory"
+    assert fuzz.tried(tmp_path, lambda _: 1 // 0).word == "crash"
+
+
+BUILT = {name: make for name, make in fuzz.FORMS.items() if name != "text"}
+
+
+@pytest.mark.parametrize("name", sorted(BUILT))
+@pytest.mark.parametrize("script", ["SMALL", "LONG"])
+def test_every_format_tells_the_same(tmp_path, name, script, monkeypatch):
+    trace = parse(getattr(recordings, script), comms={7: "sender", 8: "victim"})
+    path = BUILT[name](tmp_path / "x", getattr(recordings, script))
+    kallsyms = tmp_path / "kallsyms"
+    kallsyms.write_bytes(trace.origin.symbols.text)
+    for compiled in (True, False):
+        if not compiled:
+            monkeypatch.setattr(perfdata, "library", lambda **_: None)
+            monkeypatch.setattr("nostale.watch.build.library", lambda **_: None)
+        found = read_trace(path, kallsyms=kallsyms)
+        assert [shown(one) for one in analyse(found).breaks] == [shown(one) for one in analyse(trace).breaks]
+        assert (found.origin.clock, found.origin.machine, found.lost) == ("mono", "x86_64", ())
+
+
+def shown(one):
+    cause = one.cause
+    return one.start_ns, one.duration_ns, one.kind, one.pid, cause.kind, cause.pid, cause.syscall, cause.stack
+
+
+def test_a_perf_recording_without_symbols_says_how_to_name_them(tmp_path):
+    notes = read_trace(recordings.perf(tmp_path / "x")).origin.notes
+    assert any("--kallsyms" in one for one in notes)
