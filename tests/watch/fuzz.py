@@ -112,6 +112,7 @@ def damaged(good: bytes, draw: random.Random) -> tuple[str, bytes]:
 def bombs(directory: Path) -> dict[str, Path]:
     """Write small files that would unpack to `BOMB_BYTES`."""
     zeros = zstandard.ZstdCompressor().compress(bytes(BOMB_BYTES))
+    rounds = zstandard.ZstdCompressor().compress(pack("<IHH", 68, 0, 8) * (BOMB_BYTES // 8))  # sound, and of no use
     made = {}
     whole = recordings.dat7(directory / "bomb.dat").read_bytes()
     place = whole.index(b"1.5\0") + 4  # where the options are
@@ -122,8 +123,8 @@ def bombs(directory: Path) -> dict[str, Path]:
     at, size = unpack_from("<QQ", whole, 40)
     # One stream, in records of less than 64 KiB.
     records = b"".join(
-        pack("<IHH", 81, 0, 8 + len(zeros[low : low + 60_000])) + zeros[low : low + 60_000]
-        for low in range(0, len(zeros), 60_000)
+        pack("<IHH", 81, 0, 8 + len(rounds[low : low + 60_000])) + rounds[low : low + 60_000]
+        for low in range(0, len(rounds), 60_000)
     )
     grown = bytearray(whole[:at] + records + whole[at + size :])
     grown[48:56] = pack("<Q", len(records))
