@@ -6,8 +6,9 @@ import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
-from nostale.contract import Answer, BadInput, Interruption, Result, Work
+from nostale.contract import Answer, BadInput, Interruption, Kind, Result, Work
 from nostale.watch.causes import OWN, interruptions, own_entry
 from nostale.watch.gaps import Gap, Samples, explain_gaps
 from nostale.watch.joins import Joins
@@ -18,6 +19,7 @@ from nostale.watch.spans import Span, own_entries, spans
 from nostale.watch.trace import Trace
 from nostale.watch.whatif import with_what_if
 
+_SENT: Final = frozenset({Kind.IPI_CALL, Kind.IPI_RESCHEDULE, Kind.IRQ_WORK})  # by somebody: there is one to join with
 Progress = Callable[[str], None]
 
 
@@ -133,10 +135,12 @@ def _coverage(
     trace: Trace, watched: tuple[int, ...], breaks: list[Interruption], entries: int
 ) -> dict[str, int | str | bool | list[str]]:
     unknown = sum(one.cause.kind is Work.UNKNOWN for one in breaks)
+    sent = [one for one in breaks if one.kind in _SENT]
     others = sum(one.kind not in OWN for one in breaks)
     return {
         "breaks": others + entries,
         "breaks_own": entries,
+        "breaks_unjoined": sum(one.cause.cpu is None for one in sent),
         "breaks_unknown": unknown,
         "clock": trace.origin.clock,
         "cpus_recorded": [str(cpu) for cpu in trace.cpus],
