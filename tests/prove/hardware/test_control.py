@@ -5,7 +5,9 @@ from enum import IntEnum
 import pytest
 
 from nostale.prove import (
+    Means,
     Model,
+    ablate,
     array,
     atomic,
     choose,
@@ -23,7 +25,7 @@ from nostale.prove.hardware import TSO
 from nostale.prove.hardware.fetch import InstructionBytes
 from nostale.prove.hardware.interrupts import Context, Interrupts
 from nostale.prove.hardware.ipi import Call, CallQueue
-from nostale.prove.hardware.tasks import NO_MM, Tasks
+from nostale.prove.hardware.tasks import NO_MM, Tasks, only_where
 from tests.prove.hardware.common import broken, states, stuck
 
 
@@ -318,3 +320,37 @@ def test_both_explorers_agree_on_these(compiler):
 @pytest.mark.parametrize("variant", ["", "irqs-on"])
 def test_in_every_handler_interrupts_are_off(variant):
     assert "irqs-on-in-handler" not in broken(Handlers, variant)
+
+
+class Turns(Model):
+    """One after the other, by what the machine allows and by what the protocol waits for."""
+
+    def build(self) -> None:
+        self.turn, self.ready = flag(), flag()
+        self.early = flag()
+
+    @process(lane="first")
+    def first(self) -> None:
+        with atomic("first"):
+            self.turn = True
+            self.ready = True
+
+    @process(lane="second")
+    def second(self) -> None:
+        with atomic("by its turn"):
+            only_where(self.turn)
+            self.early = self.early or not self.turn
+        with atomic("by the protocol"):
+            wait(self.ready)
+            self.early = self.early or not self.ready
+
+    @never("early", "nobody goes early")
+    def goes_early(self) -> bool:
+        return self.early
+
+
+def test_where_code_can_run_at_all_is_a_guard_and_is_not_ablated():
+    assert broken(Turns) == set()
+    told = ablate(Turns(), "turns", Means(None, None)).coverage
+    # The wait was for the same step as the turn, and so is not needed; but it was tried, and nothing else.
+    assert told["removable calls"] == 1 and told["not needed by themselves"][0].startswith("wait(self.ready)")

@@ -11,9 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from nostale.prove.language import Component, array, flag, upto
+from nostale.prove.language import Component, array, flag, upto, wait
 
 NO_MM = 0  # a kernel thread's
+
+
+def only_where(condition: bool) -> None:
+    """Go on only where code can run at all: its task has the CPU, or it is its turn.
+
+    That is how the machine is and no wait of the protocol, so that `--ablate` does not try to take it away.
+    """
+    wait(condition)
 
 
 class Tasks(Component):

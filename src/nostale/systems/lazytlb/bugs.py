@@ -6,6 +6,8 @@ from nostale.systems.claims import Bug, NotShown, Run
 from nostale.systems.lazytlb.contract import CORE_SYNC, NO_FREED_TRANSLATION
 from nostale.systems.lazytlb.core_sync import CoreSync
 from nostale.systems.lazytlb.memory_barrier import MemoryBarrier
+from nostale.systems.lazytlb.mm_cid import MmCid
+from nostale.systems.lazytlb.mm_lifetime import MmLifetime
 from nostale.systems.lazytlb.shootdown import Shootdown
 
 _THREADS = {"use_mm": "no", "between": "thread"}
@@ -54,6 +56,20 @@ BUGS: tuple[Bug | NotShown, ...] = (
         ("stores x", "then the IPI to CPU 1", "ipi_rseq()", "begun anew after the IPI, loads x"),
     ),
     Bug(
+        "B32",
+        "membarrier reads p->mm->membarrier_state: RCU keeps the task and not its mm, which is freed meanwhile",
+        "227a4aadc75b",
+        MmLifetime,
+        Run("reads-through-mm"),
+        Run(),
+        "lazytlb.freed-mm-read",
+        (
+            "reads rq->curr->mm of CPU 1",
+            "mmput(), mmdrop(): the threads' reference",
+            "reads p->mm->membarrier_state",
+        ),
+    ),
+    Bug(
         "B34",
         "kthread_use_mm() has no barrier after storing tsk->mm: membarrier leaves the CPU out (scenario E)",
         "618758ed3a4f",
@@ -66,6 +82,38 @@ BUGS: tuple[Bug | NotShown, ...] = (
             "the kernel thread uses the mm",
             "b: membarrier(): reads rq->curr->mm of CPU 1",
             "finds not (self.collected)",
+        ),
+    ),
+    Bug(
+        "B35",
+        "a kernel thread execs and is switched out after it has read active_mm: it drops a reference that is gone",
+        "d53c3dfb23c4",
+        MmLifetime,
+        Run("exec-irqs-on"),
+        Run(),
+        "lazytlb.freed-in-use",
+        (
+            "exec_mmap(): reads tsk->active_mm",
+            "context_switch() to the thread of B",
+            "finish_task_switch(): mmdrop_lazy_tlb()",
+            "exec_mmap(): sets tsk->active_mm",
+            "exec_mmap(): mmdrop_lazy_tlb() of the active_mm it had read",
+        ),
+    ),
+    Bug(
+        "B37",
+        "exit_lazy_flush_tlb() is switched out between active_mm and the switch of mm: the two no longer agree",
+        "dfaed3e1fa70",
+        MmLifetime,
+        Run("exit-irqs-on"),
+        Run(),
+        "lazytlb.wrong-tables",
+        (
+            "exit_lazy_flush_tlb(): current->active_mm = &init_mm",
+            "context_switch() to the thread of B",
+            "context_switch() to the thread of A",
+            "exit_lazy_flush_tlb(): switch_mm_irqs_off(mm, &init_mm)",
+            "context_switch() to the thread of B",
         ),
     ),
     Bug(
@@ -98,6 +146,22 @@ BUGS: tuple[Bug | NotShown, ...] = (
             "load_new_mm_cr3() of poking_mm",
             "xen_exit_mmap(): no CPU has the mm loaded",
             "load_new_mm_cr3() of the mm it had kept",
+        ),
+    ),
+    Bug(
+        "B41",
+        "no barrier between the store to rq->curr and switch_mm_cid(): an id is given back that the thread runs with",
+        "fe90f3967bdb",
+        MmCid,
+        Run("no-barrier-in"),
+        Run(),
+        "lazytlb.cid-in-use",
+        (
+            "stores rq->curr",
+            "mm_cid_get(): reads pcpu_cid",
+            "cmpxchg of the id to LAZY",
+            "does rq->curr use the mm?",
+            "cmpxchg to UNSET, gives the id back",
         ),
     ),
     Bug(

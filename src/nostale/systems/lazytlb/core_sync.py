@@ -30,6 +30,7 @@ from nostale.prove import (
     wait,
 )
 from nostale.prove.hardware.serialising import serialises
+from nostale.prove.hardware.tasks import only_where
 from nostale.systems.lazytlb.contract import CORE_SYNC
 
 MACHINES = ("x86", "x86-pti", "x86-fred", "arm64", "riscv")
@@ -204,16 +205,15 @@ class CoreSync(Model):
         if self.explicit:
             self.core_syncs(cpu)
 
-    # membarrier(), by a thread that may be switched out, and go on elsewhere, between any two steps. The waits for
-    # `caller_in` say that it acts only where it runs; they are no part of the protocol, though --ablate tries them.
+    # membarrier(), by a thread that may be switched out, and go on elsewhere, between any two steps.
 
     @process(lane="caller")
     def membarrier(self) -> None:
         with atomic("rewrites code of its mm"):
-            wait(self.caller_in(Mode.USER))
+            only_where(self.caller_in(Mode.USER))
             event("rewrite", mm=0)
         with atomic("membarrier(SYNC_CORE): enters by a system call"):
-            wait(self.caller_in(Mode.USER))
+            only_where(self.caller_in(Mode.USER))
             self.in_call = True
             self.entered[Task.CALLER] = Entered.SYSCALL
             for cpu in CPUS:
@@ -223,10 +223,10 @@ class CoreSync(Model):
             self.prepare_sync_core_cmd()
         for cpu in CPUS:
             with atomic(f"membarrier_private_expedited(): reads rq->curr->mm of CPU {cpu}"):
-                wait(self.caller_in(Mode.KERNEL))
+                only_where(self.caller_in(Mode.KERNEL))
                 self.collected[cpu] = self.mm(cpu) == Mm.OURS
         with atomic("on_each_cpu_mask(): sends the IPIs, and runs the function here if this CPU is collected"):
-            wait(self.caller_in(Mode.KERNEL))
+            only_where(self.caller_in(Mode.KERNEL))
             self.no_preempt = True
             for cpu in CPUS:
                 self.send(cpu)
@@ -234,7 +234,7 @@ class CoreSync(Model):
             wait(not any(self.asked))
             self.no_preempt = False
         with atomic("membarrier(SYNC_CORE) returns to user mode"):
-            wait(self.caller_in(Mode.KERNEL))
+            only_where(self.caller_in(Mode.KERNEL))
             self.in_call = False
             self.returned = True
             for cpu in CPUS:
@@ -247,7 +247,7 @@ class CoreSync(Model):
     @removable("stale mask")
     def prepare_sync_core_cmd(self) -> None:
         with atomic("prepare_sync_core_cmd(): the next switch_mm() of every hart runs fence.i"):
-            wait(self.caller_in(Mode.KERNEL))
+            only_where(self.caller_in(Mode.KERNEL))
             for cpu in CPUS:
                 self.stale_mask[cpu] = True
 

@@ -31,6 +31,7 @@ from nostale.prove import (
 )
 from nostale.prove.hardware import MEMORIES
 from nostale.prove.hardware.memory import Memory
+from nostale.prove.hardware.tasks import only_where
 from nostale.prove.hardware.tso import TSO
 from nostale.prove.hardware.weak import Weak
 
@@ -138,7 +139,7 @@ class MemoryBarrier(Model):
     @process(lane="CPU 0")
     def membarrier(self) -> None:
         with atomic("A: stores x; B: loads y"):
-            wait(self.started)
+            only_where(self.started)
             if self.asks == Scenario.A:
                 self.memories.store(CALLER, Place.X, 1)
             else:

@@ -32,6 +32,7 @@ from nostale.prove import (
     wait,
 )
 from nostale.prove.hardware.memory import Memory
+from nostale.prove.hardware.tasks import only_where
 from nostale.prove.hardware.translation import Translations
 from nostale.prove.hardware.tso import TSO
 from nostale.systems.lazytlb.contract import NO_FREED_TRANSLATION
@@ -163,7 +164,7 @@ class Shootdown(Model):
         while True:
             with atomic("turns interrupts off: for __schedule(), or for text_poke()"):
                 self.goes = choose(self.turns)
-                wait(self.can_turn())
+                only_where(self.can_turn())
                 self.irqs_off = True
             if self.goes == Turn.TO_KTHREAD:
                 with atomic("context_switch() to a kernel thread: enter_lazy_tlb()"):
