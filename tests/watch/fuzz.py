@@ -111,8 +111,7 @@ def damaged(good: bytes, draw: random.Random) -> tuple[str, bytes]:
 
 def bombs(directory: Path) -> dict[str, Path]:
     """Write small files that would unpack to `BOMB_BYTES`."""
-    zeros = zstandard.ZstdCompressor().compress(bytes(BOMB_BYTES))
-    rounds = zstandard.ZstdCompressor().compress(pack("<IHH", 68, 0, 8) * (BOMB_BYTES // 8))  # sound, and of no use
+    zeros, rounds = _squeezed(bytes(8)), _squeezed(pack("<IHH", 68, 0, 8))  # records that are sound, and of no use
     made = {}
     whole = recordings.dat7(directory / "bomb.dat").read_bytes()
     place = whole.index(b"1.5\0") + 4  # where the options are
@@ -137,6 +136,13 @@ def bombs(directory: Path) -> dict[str, Path]:
     made["text"] = directory / "bomb.txt"
     made["text"].write_bytes(b"# tracer: nop\n" + b"x" * (1 << 26))
     return made
+
+
+def _squeezed(unit: bytes) -> bytes:
+    """Return `BOMB_BYTES` of one unit again and again, compressed."""
+    piece = unit * ((1 << 24) // len(unit))
+    packer = zstandard.ZstdCompressor(write_content_size=True).compressobj(size=BOMB_BYTES)
+    return b"".join(packer.compress(piece) for _ in range(BOMB_BYTES // len(piece))) + packer.flush()
 
 
 def worked(path: Path) -> str:

@@ -36,7 +36,7 @@ def test_what_unpacks_to_more_than_there_is_memory_for_is_refused(tmp_path):
     for path in fuzz.bombs(tmp_path).values():
         with pytest.raises(BadInput, match=r"over 512 times its|a line of over"):
             read_trace(path)
-    done = run("--cases", 1, "--bombs")
+    done = run("--cases", 0, "--bombs")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
