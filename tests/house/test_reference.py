@@ -23,6 +23,11 @@ def test_the_reference_is_what_the_rules_say():
         assert written[name] == text, f"{name} is out of date: run make docs"
 
 
+@pytest.mark.parametrize("system", SYSTEMS, ids=lambda one: one.name)
+def test_what_is_listed_as_watched_is_what_monitors_judge(system):
+    assert [one.binding.contract for one in system.monitors()] == list(system.watched)
+
+
 @pytest.mark.parametrize(("system", "rule"), LINTED, ids=lambda one: getattr(one, "id", ""))
 def test_a_rule_has_every_heading_in_the_fixed_order(system, rule):
     page = contract_page(system, rule.contract)

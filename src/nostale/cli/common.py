@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -149,6 +148,8 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         BadInput: it cannot be written there.
     """
+    import tempfile  # here: most results go to stdout
+
     try:
         if path.exists() and not path.is_file():
             with path.open("w", encoding="utf-8") as place:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import click
 
 from nostale.cli.common import conclude, progress, read_text, render, result_options, verbose_option
-from nostale.cli.many import images_in, worked_through_at_once
 from nostale.contract import Answer, Baseline, compare, read_baseline
 from nostale.systems.catalogue import SYSTEMS
 
@@ -64,9 +63,11 @@ def lint(
     if diff:
         old, new = (look(path) for path in diff)
         return render(_accepting(known, compare(old, new)), form, output, color, verbose=verbose)
-    images = images_in(images)
-    if len(images) == 1:
+    if len(images) == 1 and not images[0].is_dir():
         return render(_accepting(known, look(images[0])), form, output, color, verbose=verbose)
+    from nostale.cli.many import images_in, worked_through_at_once  # here: one image needs no other processes
+
+    images = images_in(images)
     parts, failed = worked_through_at_once(images, look, "lint")
     verdicts = Counter(part.verdict for part in parts)
     counted = {word: verdicts[word] for word in ("violated", "unknown", "holds")}

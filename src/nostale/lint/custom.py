@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -298,6 +297,8 @@ def _listed(image: Image, addresses: Iterable[int]) -> str:
 
 
 def _read(automaton: Automaton, text: str, where: str) -> Custom:
+    import tomllib  # here: most runs have no automaton of the user's own
+
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -6,7 +6,6 @@ a result is its code flow, a thread flow an observer. Findings keep their finger
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -87,6 +86,8 @@ def _result(result: Result, target: str, rule: int) -> Object:
     }
     key = finding_key(result)
     if key is not None:
+        import hashlib  # here: it comes with OpenSSL, 6 MB
+
         digest = hashlib.sha256("\0".join((key.id, key.verdict, key.place)).encode()).hexdigest()
         made["partialFingerprints"] = {"nostaleFinding/v1": digest}
     if path:

@@ -35,7 +35,7 @@ def engines(system: System, contract: Contract) -> list[str]:
         if any(bind.binding.contract is contract for bind in model().contracts())
     ]
     found += ["lint" for rule in system.rules() if rule.contract is contract]
-    found += ["watch" for monitor in system.monitors() if monitor.binding.contract is contract]
+    found += ["watch" for watched in system.watched if watched is contract]
     return found
 
 

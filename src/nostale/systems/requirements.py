@@ -41,7 +41,7 @@ def checks(systems: Sequence[System], requirement: Requirement) -> Iterator[tupl
             if requirement.id in contract.requirements:
                 yield "contract", contract.id
                 yield from (("rule", rule.id) for rule in system.rules() if rule.contract is contract)
-                yield from (("monitor", contract.id) for one in system.monitors() if one.binding.contract is contract)
+                yield from (("monitor", contract.id) for watched in system.watched if watched is contract)
     yield from (("model", model_name(model)) for model in _models(systems, requirement.id))
     yield from requirement.also
 

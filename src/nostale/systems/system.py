@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from nostale.contract import Contract, Requirement
@@ -29,6 +28,7 @@ class System:
         models: its models, the main one first; loaded when asked for, since most commands need one engine.
         rules: its rules for images.
         monitors: its monitors for traces.
+        watched: the contracts that these judge; listed apart, so that whoever only lists them loads no engine.
         bugs: real defects that its models show, and those of its area that they do not.
         disputes: what was argued and its models decide.
     """
@@ -44,12 +44,14 @@ class System:
     models: Callable[[], tuple[type[Model], ...]] = tuple
     rules: Callable[[], tuple[Rule | ImageRule | AuditRule, ...]] = tuple
     monitors: Callable[[], tuple[TraceMonitor, ...]] = tuple
+    watched: tuple[Contract, ...] = ()
     bugs: Callable[[], tuple[Bug | NotShown, ...]] = tuple
     disputes: Callable[[], tuple[Dispute, ...]] = tuple
 
     def requirements(self) -> tuple[Requirement, ...]:
         """Return the demands, hazards and objections of its source thread, in their order."""
         import tomllib
+        from importlib.resources import files
 
         text = files(f"nostale.systems.{self.name}").joinpath("requirements.toml").read_text()
         return tuple(

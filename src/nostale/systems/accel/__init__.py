@@ -27,4 +27,5 @@ SYSTEM = System(
     rely="put_pages, PASID reused",
     contracts=CONTRACTS,
     monitors=_monitors,
+    watched=CONTRACTS,
 )

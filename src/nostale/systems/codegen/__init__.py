@@ -60,6 +60,7 @@ SYSTEM = System(
     models=_models,
     rules=_rules,
     monitors=_monitors,
+    watched=(SYNC_BEFORE_EXECUTE,),
     bugs=_bugs,
     disputes=_disputes,
 )

@@ -55,4 +55,5 @@ SYSTEM = System(
     bugs=_bugs,
     disputes=_disputes,
     monitors=_monitors,
+    watched=(INTERRUPTS,),
 )
