@@ -19,7 +19,7 @@ from nostale.contract import BadInput
 from nostale.lint import Class, lint, load_image
 from nostale.lint.flow import Flow
 from nostale.lint.patchsites import PatchSites
-from nostale.lint.tables import annotated, read_tables, sites, table_places
+from nostale.lint.tables import annotated, jump_key, read_tables, sites, table_places
 from nostale.systems.entry.image import RULES
 
 SCRIPT = """
@@ -211,7 +211,9 @@ def told(image):
             code.append((name(one[0]), one[2], edges, callee, known, site.stuck, complete))
     return {
         "code": code,
-        "jump labels": sorted((name(a), name(to), key) for a, (to, key) in tables.jump_labels.items()),
+        "jump labels": sorted(
+            (name(a), name(to), jump_key(image, at)[0]) for a, (to, at) in tables.jump_labels.items()
+        ),
         "keys": sorted((name(one.at), one.key, one.ro_after_init) for one in patch.jump_labels.values()),
         "fixups": sorted((name(a), [name(to) for to in tos]) for a, tos in tables.fixups.items()),
         "alternatives": sorted((name(a), len(group.replacements)) for a, group in tables.alternatives.items()),

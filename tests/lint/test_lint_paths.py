@@ -201,3 +201,18 @@ def test_a_function_that_passes_in_a_state_is_entered_in_another():
     assert 10 in seen.reached
     seen = ways(calling(inner, {1: ["use"]}), passes=lambda start, state: (start, state) == (10, "stale"))
     assert (10 in seen.reached, [one.address for one in seen.findings]) == (False, [1])
+
+
+def test_from_some_entries_each_way_is_a_shortest_from_the_nearest():
+    # 0 takes three steps to what they have in common, 5 one; both call 10, which syncs on one arm only.
+    code = {0: ("", (), (1,)), 1: ("", (), (2,)), 2: ("", (), (6,)), 5: ("", (), (6,)), 6: ("call", (10,), (7,))}
+    program = Drawn(
+        {**code, 10: ("", (), (11, 12)), 11: ("ret", (), ()), 12: ("ret", (), ())}, {11: ["sync"], 7: ["use"]}
+    )
+    paths = Paths(program, SYNC, program.events_at)
+    together = paths.of_any([0, 5], "stale")
+    apart = [paths.of(entry, "stale") for entry in (0, 5)]
+    (finding,) = together.findings
+    assert together.length(finding) == min(one.length(one.findings[0]) for one in apart) == 5
+    assert together.trail(finding) == apart[1].trail(apart[1].findings[0])
+    assert together.reached == apart[0].reached | apart[1].reached

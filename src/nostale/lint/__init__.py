@@ -21,7 +21,7 @@ from nostale.lint.references import Reference
 from nostale.lint.rule import Audited, AuditRule, ImageRule, Occurrence, Regions, Rule, Stated
 from nostale.lint.story import tell_hops, tell_way
 from nostale.lint.symbols import Symbol
-from nostale.lint.tables import table_places
+from nostale.lint.tables import jump_key, table_places
 from nostale.lint.targets import How, Target, Transfer, Via
 from nostale.lint.walk import Finding
 
@@ -65,6 +65,7 @@ __all__ = [
     "enter",
     "find_entries",
     "from_user",
+    "jump_key",
     "lint",
     "load_image",
     "missing_kinds",

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from nostale.lint.assumed import Assumed
+from nostale.lint.assumed import Assumed, Came
 from nostale.lint.effects import Effects
 from nostale.lint.entry_branch import entry_branch
 from nostale.lint.features import PTI, XENPV
@@ -20,7 +20,7 @@ from nostale.lint.noreturn import NoReturn
 from nostale.lint.pointers import Pointers
 from nostale.lint.switch import switch_targets
 from nostale.lint.symbols import Symbol
-from nostale.lint.tables import Group, Replacement, Tables, annotated, read_tables
+from nostale.lint.tables import Group, Replacement, Tables, annotated, jump_key, read_tables
 from nostale.lint.targets import INDIRECT_THUNKS, RETURN_THUNK, TRAMPOLINE, How, Target, Targets, Transfer, Via
 from nostale.outside.instruction import Instruction, Kind
 
@@ -62,8 +62,9 @@ class Flow:
     _hinted: frozenset[int] = field(init=False)
     _special: set[int] = field(init=False)  # where control may do more than go on to the next instruction
     _ends: list[int] = field(init=False)  # of functions, sorted
-    _sites: dict[int, Site] = field(default_factory=dict)
+    _sites: dict[int, Site] = field(default_factory=dict)  # those that depend on what is assumed
     _alike: dict[int, Site] = field(default_factory=dict)  # those that are the same on every machine: most
+    _depends: bool = False  # what is being looked at depends on it
     _annotated: dict[str, Mapping[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -81,21 +82,31 @@ class Flow:
     def under(self, assumed: Assumed) -> Flow:
         """Return the control flow of the same image on a machine of which something is known."""
         found = copy.copy(self)
-        found.assumed, found._sites = assumed, dict(self._alike)
+        found.assumed, found._sites = assumed, {}
         return found
 
     def site(self, address: int) -> Site:
         """Return the instruction at `address`, how control goes on and what leaves."""
-        found = self._sites.get(address)
+        found = self._sites.get(address) or self._alike.get(address)
         if found is None:
+            self._depends = False
             found = self._look(address)
-            if found.transfer is not None and self.assumed is not None and XENPV in self.assumed.off:
-                targets = tuple(one for one in found.transfer.targets if not one.table.startswith("xen_"))
-                found = replace(found, transfer=replace(found.transfer, targets=targets))
+            if found.transfer is not None:
+                found = self._without_xen(found, found.transfer)
             if any(edge.why for edge in found.edges):
                 found = self._crossing(found)
-            self._sites[address] = found
+            (self._sites if self._depends else self._alike)[address] = found
         return found
+
+    def _without_xen(self, site: Site, transfer: Transfer) -> Site:
+        """Leave out what only a paravirtual guest of Xen goes to, where the machine is known to be none."""
+        targets = tuple(one for one in transfer.targets if not one.table.startswith("xen_"))
+        if len(targets) == len(transfer.targets):
+            return site
+        self._depends = True
+        if self.assumed is None or XENPV not in self.assumed.off:
+            return site
+        return replace(site, transfer=replace(transfer, targets=targets))
 
     def annotated(self, table: str) -> Mapping[int, int]:
         """Return how often a table of annotations names each place; read once for all rules."""
@@ -138,6 +149,7 @@ class Flow:
 
     def _arms(self, group: Group) -> tuple[tuple[Replacement, ...], bool]:
         """Return the replacements of a group that may be in place, and whether its original may."""
+        self._depends = True
         if self.assumed is None:
             return group.replacements, not group.always_replaced
         replacements, original = self.assumed.arms(group)
@@ -151,8 +163,7 @@ class Flow:
             return Site(address, Kind.INVALID, (), stuck="runs off the end of its section")
         kind = one[2]
         if kind in (Kind.NEXT, Kind.PAD) and self._plain(one):
-            plain = self._alike[address] = Site(address, kind, (Edge(address + one[1]),))
-            return plain
+            return Site(address, kind, (Edge(address + one[1]),))
         if kind in (Kind.INVALID, Kind.DATA):
             return Site(address, kind, (), stuck="does not decode" if kind is Kind.INVALID else "is data, not code")
         if address in self.tables.jump_labels:
@@ -165,15 +176,20 @@ class Flow:
     # One instruction of each kind.
 
     def _jump_label(self, one: Instruction) -> Site:
-        target, key = self.tables.jump_labels[one[0]]
+        target, entry = self.tables.jump_labels[one[0]]
+        key, _ = jump_key(self.image, entry)
         edges, stuck = self._next(one, f"static branch on {key} falls through")
         return Site(one[0], one[2], (*edges, *self.arrive(target, f"static branch on {key} jumps")), stuck=stuck)
 
     def _branch(self, one: Instruction) -> Site:
         taken = self._jumped(one, "branch taken")
         jumps = None
-        if self.assumed is not None and self.assumed.came is not None:
-            jumps = entry_branch(self.image, one, self.assumed.came, user_cr3=PTI in self.assumed.on)
+        if self.assumed is None:
+            self._depends = True  # perhaps: what it asks is not looked at
+        elif entry_branch(self.image, one, Came.USER, user_cr3=True) is not None:
+            self._depends = True
+            if self.assumed.came is not None:
+                jumps = entry_branch(self.image, one, self.assumed.came, user_cr3=PTI in self.assumed.on)
         if jumps:
             return taken
         edges, stuck = self._next(one, "branch not taken")

@@ -62,7 +62,7 @@ class Patchable:
         return known
 
     def _found(self, address: int, home: int) -> list[PatchSite]:
-        found, label, call = [], self._sites.jump_labels.get(address), self._sites.static_call(address)
+        found, label, call = [], self._sites.jump_label(address), self._sites.static_call(address)
         if label is not None:
             found.append(PatchSite(Patched.STATIC_KEY, label.key, label.ro_after_init))
         if call is not None:

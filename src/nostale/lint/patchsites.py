@@ -70,11 +70,20 @@ class PatchSites:
     @cached_property
     def jump_labels(self) -> Mapping[int, JumpLabel]:
         """Every entry of __jump_table."""
-        found = {}
-        for entry, at, target in jump_entries(self.image):
-            name, key = jump_key(self.image, entry)
-            found[at] = JumpLabel(at, target, name, self._fixed_after_init(key))
-        return found
+        return {at: self._label(at, *found) for at, found in self._entries.items()}
+
+    def jump_label(self, address: int) -> JumpLabel | None:
+        """Return the jump label at `address`; keys are named only where they are asked for."""
+        found = self._entries.get(address)
+        return None if found is None else self._label(address, *found)
+
+    @cached_property
+    def _entries(self) -> Mapping[int, tuple[int, int]]:
+        return {at: (entry, target) for entry, at, target in jump_entries(self.image)}
+
+    def _label(self, at: int, entry: int, target: int) -> JumpLabel:
+        name, key = jump_key(self.image, entry)
+        return JumpLabel(at, target, name, self._fixed_after_init(key))
 
     @cached_property
     def static_calls(self) -> Mapping[int, StaticCall]:

@@ -73,12 +73,12 @@ _START = _Origin(-1)
 
 @dataclass(eq=False, slots=True)
 class _Context:
-    """A function, or an entry, in one state on arrival.
+    """A function, or an entry, or some entries together, in one state on arrival.
 
     A pair is (end of a run of plain instructions) * n_states + state: only these are kept.
     """
 
-    start: int
+    starts: tuple[int, ...]
     number: int
     heads: set[int] = field(default_factory=set)  # where runs of plain instructions were begun at
     lengths: dict[int, int] = field(default_factory=dict)
@@ -139,6 +139,15 @@ class Paths:
         self._settle()
         return Ways(self, context)
 
+    def of_any(self, entries: Sequence[int], state: str) -> Ways:
+        """Return every way from some entries, begun in `state`: what they have in common is walked once for all.
+
+        The way to a finding is a shortest one from whichever entry is nearest.
+        """
+        context = self._begun(tuple(entries), self._numbers[state])
+        self._settle()
+        return Ways(self, context)
+
     def run(self, address: int) -> Run:
         """Return the run of plain instructions that begins at `address`."""
         if address in self._runs:
@@ -183,10 +192,18 @@ class Paths:
     def _context(self, start: int, number: int) -> _Context:
         found = self._contexts.get((start, number))
         if found is None:
-            found = self._contexts[start, number] = _Context(start, number)
-            for edge in self.flow.arrive(start):
-                self._push(1, found, edge.to, number, _START)
+            found = self._contexts[start, number] = self._begun((start,), number)
         return found
+
+    def _begun(self, starts: tuple[int, ...], number: int) -> _Context:
+        found = _Context(starts, number)
+        for edge in self._arrivals(found):
+            self._push(1, found, edge.to, number, _START)
+        return found
+
+    def _arrivals(self, context: _Context) -> Iterator[Edge]:
+        for start in context.starts:
+            yield from self.flow.arrive(start)
 
     def _push(self, length: int, context: _Context, address: int, number: int, origin: _Origin) -> None:
         run = self.run(address)
@@ -387,8 +404,8 @@ class Ways:
                 if inside:
                     hops += self._whole(origin.callee, origin.number, depth + 1, inside=True)
                 else:
-                    hops[-1] = hops[-1]._replace(inside=origin.callee.start)
-            edges = self.paths.flow.site(before).edges if before is not None else self.paths.flow.arrive(context.start)
+                    hops[-1] = hops[-1]._replace(inside=origin.callee.starts[0])
+            edges = self.paths.flow.site(before).edges if before is not None else self.paths._arrivals(context)
             ways = [edge.to for edge in edges if self.paths.run(edge.to).end == address]
             begin = min(ways, key=lambda way: self.paths.run(way).before)
             hops += [Hop(at, states[number], depth) for at in self._plain(begin)]

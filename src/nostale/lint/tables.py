@@ -60,7 +60,7 @@ class Tables:
     Args:
         alternatives: by the start of the original.
         replaced: for each byte range of replacement code (start, end), the group it belongs to, sorted.
-        jump_labels: place of the jump or NOP to (target, key's name).
+        jump_labels: place of the jump or NOP to (target, entry of the table, for `jump_key`).
         fixups: place of an instruction that may fault to where it goes on.
         hints: places with an unwind hint, sorted: entries of code written in assembly.
         reachable: places that are reached although they follow a trap.
@@ -69,7 +69,7 @@ class Tables:
 
     alternatives: Mapping[int, Group]
     replaced: tuple[tuple[int, int, int], ...]
-    jump_labels: Mapping[int, tuple[int, str]]
+    jump_labels: Mapping[int, tuple[int, int]]
     fixups: Mapping[int, tuple[int, ...]]
     hints: tuple[int, ...]
     reachable: frozenset[int]
@@ -92,7 +92,7 @@ def read_tables(image: Image) -> Tables:
     return Tables(
         groups,
         tuple(replaced),
-        _jump_labels(image),
+        {code: (target, entry) for entry, code, target in jump_entries(image)},
         _fixups(image),
         tuple(sorted(_places(image, ".discard.unwind_hints", _HINT_BYTES))),
         frozenset(_places(image, ".discard.reachable")) | warnings(image),
@@ -203,13 +203,6 @@ def _alternative_entries(image: Image, section: Section) -> Iterator[tuple[int, 
                 yield original, fields[-2], Replacement(place, place + fields[-1], feature, inverted, calls)
         return
     raise BadInput(image.where, f"{section.name} has entries of no known form", cause="another kernel version")
-
-
-def _jump_labels(image: Image) -> dict[int, tuple[int, str]]:
-    found = {}
-    for at, code, target in jump_entries(image):
-        found[code] = (target, jump_key(image, at)[0])
-    return found
 
 
 def jump_key(image: Image, entry: int) -> tuple[str, int | None]:

@@ -66,12 +66,19 @@ class _Events:
     effects: Effects
     sync_at: str
     patchable: Patchable
+    known: dict[int, tuple[Site, Sequence[Occurrence]]]  # most sites are the very same on every machine
     returns_of: tuple[int, int] | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.returns_of = None if self.sync_at in (CR3, SERIALIZE) else _extent(self.flow, self.sync_at)
 
     def __call__(self, site: Site) -> Sequence[Occurrence]:
+        known = self.known.get(site.address)
+        if known is None or known[0] is not site:
+            known = self.known[site.address] = site, self._found(site)
+        return known[1]
+
+    def _found(self, site: Site) -> Sequence[Occurrence]:
         found = []
         for one in self.sites(site):
             found += [Occurrence("patchable", _what(one)), Occurrence("later", _what(one))]
@@ -142,9 +149,10 @@ def audit(flow: Flow, sync_at: str) -> Audited:
         _extent(flow, sync_at)
     evidence, reached, looked = [], {}, {}
     patchable = Patchable(flow.image)
+    known: dict[int, tuple[Site, Sequence[Occurrence]]] = {}
     for machine in MACHINES:
         automaton = PATCHABLE_BEFORE_SYNC.automaton
-        make = partial(_Events, effects=effects, sync_at=sync_at, patchable=patchable)
+        make = partial(_Events, effects=effects, sync_at=sync_at, patchable=patchable, known=known)
         got = enter(flow, machine, entries, automaton, "stale", make, enters=_enters, until=frozenset({"fresh"}))
         for origin in (_USER, _OTHER):
             group = [one for one in got if (origin == _USER) == (from_user(one.entry) or one.came is not None)]
@@ -165,7 +173,7 @@ def audit(flow: Flow, sync_at: str) -> Audited:
 
 def _reached(group: Sequence[Entered], effects: Effects, sync_at: str, patchable: Patchable) -> Iterable[_Reached]:
     for one in group:
-        events = _Events(one.flow, effects, sync_at, patchable)
+        events = _Events(one.flow, effects, sync_at, patchable, {})
         for finding in one.ways.findings:
             if finding.occurrence.event in ("patchable", "later"):
                 for site in events.sites(one.flow.site(finding.address)):
@@ -333,12 +341,17 @@ def _short(one: _Reached) -> str:
 def _entries(looked: dict[str, list[Entered]], reached: dict[str, list[_Reached]]) -> Table:
     """Return what each entry comes to on each machine."""
     names = dict.fromkeys((one.entry.kind, one.name) for group in looked.values() for one in group)
+    early: dict[tuple[str, str], set[str]] = {}
+    for machine, some in reached.items():
+        for each in some:
+            if not each.later:
+                early.setdefault((machine, each.entered.name), set()).add(each.site.name)
     rows = []
     for kind, name in names:
         cells = []
         for machine, group in looked.items():
             here = [one for one in group if one.name == name]
-            sites = {one.site.name for one in reached[machine] if one.entered.name == name and not one.later}
+            sites = early.get((machine, name), ())
             cells.append(_comes_to(here[0], len(sites)) if here else "-")
         rows.append((name, str(kind), *cells))
     heads = ("entry", "kind", *(name.rsplit(", sync", 1)[0] for name in looked))

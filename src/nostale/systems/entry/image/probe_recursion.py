@@ -16,6 +16,7 @@ from nostale.lint import (
     Site,
     Symbol,
     Target,
+    jump_key,
     table_places,
     tell_way,
 )
@@ -154,7 +155,7 @@ class _Look:
     def _patched(self, site: Site) -> list[Occurrence]:
         why = "it is rewritten while the kernel runs: the INT3 that stands there meanwhile is hit again"
         if site.address in self.flow.tables.jump_labels:
-            _, key = self.flow.tables.jump_labels[site.address]
+            key, _ = jump_key(self.flow.image, self.flow.tables.jump_labels[site.address][1])
             return [Occurrence("patch", f"jump label on {key}", why)]
         if site.address in self.ftrace:
             return [Occurrence("patch", "ftrace site", why)]

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from nostale.lint import Flow, How, Image, Occurrence, Regions, Target, table_places, vector_slots
+from nostale.lint import Flow, How, Image, Occurrence, Regions, Target, jump_key, table_places, vector_slots
 from nostale.systems.entry.image.protected import PROTECTED, SCOPE
 
 # Those that nest: what was known before is known again after the pair of them.
@@ -112,7 +112,8 @@ class _Found:
 
     def _inlined(self) -> None:
         image = self.flow.image
-        branches = {at for at, (_, key) in self.flow.tables.jump_labels.items() if key.split("+")[0] == _KEY}
+        labels = self.flow.tables.jump_labels.items()
+        branches = {at for at, (_, entry) in labels if jump_key(image, entry)[0].split("+")[0] == _KEY}
         self._branching = {self._owner(at) for at in branches}
         tracked = image.symbols.named(_TRACKED) is not None
         copies = image.inlined((_USER_EXIT, _USER_ENTER, _USER_MODE))

@@ -52,14 +52,11 @@ def look(flow: Flow) -> Evidence | None:
         events = _Events(under, ahead, through_gs)
         paths = Paths(under, SWAPGS_FENCE.automaton, events.at, _enters, passes=ahead.passes)
         stuck |= dict.fromkeys(f"{flow.image.place(at)}: {under.site(at).stuck}" for at in sorted(ahead.stuck))
-        for entry in begun:
-            if ahead.passes(entry, "resolved"):
-                continue
-            ways = paths.of(entry, "resolved")
-            for one in ways.findings:
-                length, why = ways.length(one), f"an entry; {machine.name}, and the mitigation is on"
-                if one.address not in nearest or length < nearest[one.address][0]:
-                    nearest[one.address] = length, under, ways, one, why
+        ways = paths.of_any([entry for entry in begun if not ahead.passes(entry, "resolved")], "resolved")
+        for one in ways.findings:
+            length, why = ways.length(one), f"an entry; {machine.name}, and the mitigation is on"
+            if one.address not in nearest or length < nearest[one.address][0]:
+                nearest[one.address] = length, under, ways, one, why
         for part in sections:
             for each in flow.image.decoded(part.start, part.end):
                 if each[2] is Kind.BRANCH and each[0] not in ahead.seen and events.decides(under.site(each[0])):
