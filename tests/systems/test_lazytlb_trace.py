@@ -106,6 +106,12 @@ def test_other_commands_and_traces_without_calls_are_not_judged():
     assert judged("0 1 7 sys_enter id=1") == ()
 
 
+def test_an_event_of_a_kind_that_is_not_described_shows_nothing():
+    trace = parse(SILENT)
+    del trace.formats.by_id[trace.formats.by_name["local_timer_entry"].id]
+    assert "violated" not in [result.verdict.word for result in run_monitor(MONITOR, trace)]
+
+
 def test_lost_events_make_a_violation_a_doubt():
     assert words(SILENT.replace("1 105", "1 104 lost 3\n1 105")) == ["unknown", "unknown"]
 

@@ -431,6 +431,11 @@ def test_a_system_call_that_ends_on_a_cpu_nobody_watches_has_no_end():
     assert (one.cause.syscall, one.duration_ns) == ("getpid", None)
 
 
+def test_a_system_call_that_ends_outside_of_the_watched_cpus_has_no_end():
+    told = analyse(parse(MIGRATED.replace("1 1", "2 1") + "1 240 9 sys_enter id=39", comms=COMMS), [0, 1], pid=8).breaks
+    assert [one.duration_ns for one in told if one.cause.syscall == "getpid"] == [None]
+
+
 def test_a_page_fault_is_bounded_by_what_only_user_mode_does():
     told = breaks("""
         1 100 8 page_fault_user address=1

@@ -78,6 +78,8 @@ def test_where_a_run_began_is_not_known_unless_it_is_said():
 def test_what_is_not_recorded_or_not_bound_is_unknown():
     (absent,) = verdicts("1 130 8 sched_switch prev_pid=8 next_pid=0")
     assert absent.missing == ("wakeup: the trace has no sched_waking events",)
+    (silent,) = verdicts("0 100 1 sched_waking pid=8", bind='start = "on"\n' + BIND)
+    assert silent.word == "unknown"
     unseen = BIND.replace('on = ["sched_waking"]\nkeys = {task = "pid"}', 'unseen = "it is not traced here"')
     (doubt,) = verdicts(TRACE, bind=unseen)
     assert (doubt.word, doubt.missing) == ("unknown", ("wakeup: it is not traced here",))

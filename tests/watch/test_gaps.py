@@ -26,10 +26,10 @@ def unseen(*gaps, text=ALL + BUSY, **options):
 
 
 def test_a_gap_without_any_event_is_the_hosts():
-    answer, (one,) = unseen((150, 170), (195, 215))
+    answer, (one,) = unseen((150, 170), (195, 215), (150, 200), (210, 215))
     assert (one.start_ns, one.duration_ns, one.task, one.cause.kind) == (150, 20, "victim", Work.HOST)
     assert one.cause.looked_at.startswith("no event of this CPU within it")
-    assert (answer.coverage["gap_samples"], answer.coverage["host_gaps"]) == (2, 1)
+    assert (answer.coverage["gap_samples"], answer.coverage["host_gaps"]) == (4, 1)
 
 
 def test_a_gap_with_an_event_of_another_cpu_only_is_still_the_hosts():

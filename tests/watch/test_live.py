@@ -165,6 +165,13 @@ def test_a_flight_recorder_without_such_a_break_says_so(busy, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_flight_recorder_keeps_the_last_seconds_only(busy, tmp_path):
+    kept = tmp_path / "kept.dat"
+    run("--cpu", "1", "--until-break", "9s", "--seconds", "6", "--record", str(kept))
+    times = read_trace(kept).ts
+    assert 1_000_000_000 < times[-1] - times[0] < 5_000_000_000  # two, and what a loaded machine is late by
+
+
 def test_gap_samples_are_of_a_task_of_our_own_and_every_long_tick_lies_in_one():
     with sampling([1]) as gaps:
         try:

@@ -57,6 +57,10 @@ def test_a_waiter_that_got_another_cpu_waits_no_more():
     assert told(woken_elsewhere, "nohz_full")[0] is YES
 
 
+def test_a_task_that_is_woken_while_it_runs_does_not_wait():
+    assert told(TICK.replace("1 100", "0 50 7 sched_waking pid=8 target_cpu=1\n1 100"), "nohz_full")[0] is YES
+
+
 def test_a_tick_that_is_needed_stays():
     needed = (
         SWITCHES

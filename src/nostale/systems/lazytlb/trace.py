@@ -143,7 +143,8 @@ class _Stayed:
         if at == len(self.rows[cpu]):
             return False
         following = int(self.rows[cpu][at])
-        name = trace.formats.by_id[int(trace.type[following])].name
+        known = trace.formats.by_id.get(int(trace.type[following]))
+        name = known.name if known is not None else ""
         return int(trace.pid[following]) == thread and (name in _STAYS or name.endswith(("_entry", "_exit")))
 
 
