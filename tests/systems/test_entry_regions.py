@@ -297,4 +297,5 @@ def test_every_finding_on_the_arm64_object_is_argued(shared):
         "entry.noinstr-instrumented",
         "entry.noinstr-unbalanced",
         "entry.order",
+        "entry.pairing",
     }

@@ -9,7 +9,7 @@ from nostale.lint.assumed import Assumed, Came
 from nostale.lint.custom import custom_rule
 from nostale.lint.effects import Effects
 from nostale.lint.engine import lint
-from nostale.lint.entries import Entry, find_entries, from_user, missing_kinds
+from nostale.lint.entries import Entry, find_entries, from_user, hits_anywhere, missing_kinds
 from nostale.lint.entry_paths import MACHINES, Entered, Machine, enter
 from nostale.lint.flow import Flow, Site
 from nostale.lint.image import Class, Image, Section, Segment
@@ -65,6 +65,7 @@ __all__ = [
     "enter",
     "find_entries",
     "from_user",
+    "hits_anywhere",
     "jump_key",
     "lint",
     "load_image",

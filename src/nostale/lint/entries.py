@@ -86,6 +86,10 @@ _FROM_USER = frozenset(
 )
 
 
+# These hit whatever runs, entry code too. A FRED entry does as well, and needs nothing done by hand.
+_ANYWHERE = frozenset({Kind.NMI, Kind.MACHINE_CHECK, Kind.DEBUG, Kind.DOUBLE_FAULT})
+
+
 def find_entries(image: Image, effects: Effects) -> list[Entry]:
     """Return every entry of an image, by kind and address; each place once."""
     found: dict[int, Entry] = {}
@@ -124,6 +128,11 @@ def possible(entry: Entry, assumed: Assumed) -> bool:
 def from_user(entry: Entry) -> bool:
     """Return whether the entry can come from user mode."""
     return entry.kind in _FROM_USER or entry.kind is Kind.XEN
+
+
+def hits_anywhere(entry: Entry) -> bool:
+    """Return whether an entry by the IDT can hit kernel entry code before that has established anything."""
+    return entry.kind in _ANYWHERE
 
 
 def _candidates(image: Image) -> Iterator[Symbol]:

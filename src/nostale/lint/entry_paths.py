@@ -13,13 +13,11 @@ from dataclasses import dataclass, field, replace
 
 from nostale.contract import Automaton
 from nostale.lint.assumed import Assumed, Came
-from nostale.lint.entries import Entry, Kind, from_user, possible
+from nostale.lint.entries import Entry, Kind, from_user, hits_anywhere, possible
 from nostale.lint.features import FRED, PTI, XENPV
 from nostale.lint.flow import Flow
 from nostale.lint.paths import Enters, Paths, Ways
 from nostale.lint.walk import EventsAt
-
-_ANYWHERE = (Kind.NMI, Kind.MACHINE_CHECK, Kind.DEBUG, Kind.DOUBLE_FAULT, Kind.FRED_KERNEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +110,6 @@ def enter(
         if possible(entry, machine.assumed) and entry.kind is not Kind.FORK:
             if entry.kind is not Kind.FRED_KERNEL:
                 found.append(run.of(entry, Came.USER if from_user(entry) else None))
-            if entry.kind in _ANYWHERE:
+            if hits_anywhere(entry) or entry.kind is Kind.FRED_KERNEL:
                 found.append(run.of(entry, Came.ENTRY))
     return found

@@ -265,6 +265,91 @@ ORDER = Contract(
     ),
 )
 
+PAIRING = Contract(
+    id="entry.pairing",
+    title="what tells the kernel of an entry is told of the way back by its counterpart, on every path",
+    why="irqentry_enter() and its like count: preemption, NMI nesting, RCU's nesting. One path that leaves without the "
+    "counterpart leaves the count wrong for good; RCU then watches an idle CPU for ever, or does not watch a running "
+    "one.",
+    remedy="Call the counterpart on each path to a return, early ones too, and only after its first half.",
+    keys=("context", "pair"),
+    observer="context",
+    events=(
+        Event("first", Role.OTHER, ("context", "pair"), "the first half of a pair is called"),
+        Event("second", Role.OTHER, ("context", "pair"), "its counterpart is called"),
+        Event("back", Role.OTHER, ("context", "pair"), "the function returns"),
+    ),
+    requirements=("EN-8", "EN-10", "EN-13", "EN-23"),
+    sources=(
+        Source("include/linux/entry-common.h, irqentry_enter(), irqentry_nmi_enter(), v6.12"),
+        Source("include/linux/context_tracking_irq.h; kernel/context_tracking.c, ct_nmi_enter(), ct_nmi_exit(), v6.12"),
+        Source("arch/arm64/kernel/entry-common.c, v6.12"),
+    ),
+    automaton=Automaton.of(
+        "pairing",
+        [("out", "first", "in"), ("in", "second", "out"), ("out", "back", "out")],
+        initial="out",
+        forbidden=("first", "second", "back"),
+    ),
+)
+
+CR3_BEFORE_GS = Contract(
+    id="entry.cr3-before-gs",
+    title="a paranoid entry has the kernel's page tables in place before it uses or computes the kernel's GS",
+    why="An NMI, #MC, #DB or #DF can hit kernel entry code that still runs on the user's page tables, in which the "
+    "kernel's variables are not mapped: what reads one through GS, or GSBASE's value from a kernel table, faults "
+    "there, in an entry that cannot take a fault.",
+    remedy="SAVE_AND_SWITCH_TO_KERNEL_CR3 first, then GSBASE; on the way back nothing through GS after RESTORE_CR3.",
+    keys=_CONTEXT,
+    observer="context",
+    events=(
+        Event("switch", Role.OTHER, _CONTEXT, "CR3 is set to the kernel's page tables"),
+        Event("restore", Role.OTHER, _CONTEXT, "CR3 is set to what was found, or to the user's page tables"),
+        Event("gs", Role.OTHER, _CONTEXT, "memory is used through GS, a GSBASE is set, or C code is called"),
+    ),
+    requirements=("EN-9", "EN-10", "EN-14"),
+    sources=(
+        Source("arch/x86/entry/entry_64.S, paranoid_entry, paranoid_exit, v6.12"),
+        Source("arch/x86/entry/calling.h, SAVE_AND_SWITCH_TO_KERNEL_CR3, PARANOID_RESTORE_CR3, v6.12"),
+    ),
+    automaton=Automaton.of(
+        "cr3_before_gs",
+        [
+            *((state, "switch", "kernel's") for state in ("user's", "kernel's")),
+            *((state, "restore", "user's") for state in ("user's", "kernel's")),
+            ("kernel's", "gs", "kernel's"),
+        ],
+        initial="user's",
+        forbidden=("gs",),
+    ),
+)
+
+NMI_LATCH = Contract(
+    id="entry.nmi-latch",
+    title="an NMI handler says that it runs before anything unmasks NMIs",
+    why="IRET ends the blocking of NMIs, whoever executes it: a handler of a breakpoint or a fault, or code that "
+    "serialises by it. An NMI that comes then runs on the very stack of the one that it interrupts, and overwrites it.",
+    remedy="Set nmi_state first; before that nothing that may fault, trap or serialise by IRET.",
+    keys=_CONTEXT,
+    observer="context",
+    events=(
+        Event("latched", Role.OTHER, _CONTEXT, "nmi_state says that an NMI is handled: another one waits"),
+        Event("unmask", Role.OTHER, _CONTEXT, "NMIs are unmasked"),
+    ),
+    requirements=("EN-10", "EN-11"),
+    sources=(
+        Source("arch/x86/kernel/nmi.c, exc_nmi(), 'nmi_state', v6.12"),
+        Source("arch/x86/entry/entry_64.S, asm_exc_nmi, v6.12"),
+        Source("SDM vol. 3, 'Handling Multiple NMIs'; arch/x86/include/asm/sync_core.h, iret_to_self(), v6.12"),
+    ),
+    automaton=Automaton.of(
+        "nmi_latch",
+        [("bare", "latched", "latched"), ("latched", "latched", "latched"), ("latched", "unmask", "latched")],
+        initial="bare",
+        forbidden=("unmask",),
+    ),
+)
+
 CONTRACTS = (
     NOINSTR_ESCAPE,
     NOINSTR_UNBALANCED,
@@ -273,4 +358,7 @@ CONTRACTS = (
     PROBE_RECURSION,
     SWAPGS_FENCE,
     ORDER,
+    PAIRING,
+    CR3_BEFORE_GS,
+    NMI_LATCH,
 )

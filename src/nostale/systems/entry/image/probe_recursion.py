@@ -12,7 +12,6 @@ from nostale.lint import (
     ImageRule,
     Occurrence,
     Paths,
-    Reference,
     Site,
     Symbol,
     Target,
@@ -20,10 +19,10 @@ from nostale.lint import (
     table_places,
     tell_way,
 )
-from nostale.outside.operands import operands
 from nostale.systems.entry.contract import PROBE_RECURSION
 from nostale.systems.entry.image.noinstr_instrumented import inserted
 from nostale.systems.entry.image.protected import PROTECTED
+from nostale.systems.entry.image.variables import loaded, stored, variables
 
 # Where each begins, in which state, and why (arch/x86/kernel/traps.c, nmi.c, v6.12).
 _ENTRIES = (
@@ -41,7 +40,6 @@ _READS = {"cpu_dr7": "disarmed"}  # either no breakpoint is armed, or DR7 is cle
 # Never called where a breakpoint is handled: these enter NMI context first, and ct_nmi_enter() asks for it.
 _NOT_IN_NMI = frozenset({"__rcu_irq_enter_check_tick"})
 _DEBUG, _DR7 = (b"\x0f\x21", b"\x0f\x23"), 7 << 3  # mov from and to a debug register, its number in the last byte
-_GS, _PREFIXES = 0x65, 4  # the prefix of an operand in %gs, and among how many bytes it stands
 _UNTIL = frozenset({"guarded"})
 
 
@@ -171,28 +169,11 @@ class _Look:
         code = image.read(one[0], one[1])
         if code[-3:-1] in _DEBUG and code[-1] & 0x38 == _DR7:
             return [Occurrence("disarmed")]
-        names = {self._named(reference, one[0] + one[1]) for reference in image.references(one[0], one[0] + one[1])}
-        if image.linked and _GS in code[:_PREFIXES]:
-            names.add(self._per_cpu(code, one[0]))
-        if not names & {*_STORES, *_READS}:
+        if not variables(image, one[0]) & {*_STORES, *_READS}:
             return []
-        used = operands(code)
-        found = [Occurrence(event) for name, event in _STORES.items() if name in names and used.writes_memory]
-        return found + [Occurrence(event) for name, event in _READS.items() if name in names and used.reads_memory]
-
-    def _per_cpu(self, code: bytes, address: int) -> str:
-        """Return the per-CPU variable that an operand in %gs is in: its place is what its symbol's value is."""
-        place = operands(code, address).place
-        symbol = self.flow.image.symbols.containing(place) if place is not None else None
-        return symbol.name if symbol else ""
-
-    def _named(self, reference: Reference, end: int) -> str:
-        """Return the variable that an operand is in; a local one is referred to by its section."""
-        if reference.symbol.name or reference.address is None:
-            return reference.symbol.name
-        at = reference.address + (end - reference.at if reference.relative else 0)
-        symbol = self.flow.image.symbols.containing(at)
-        return symbol.name if symbol else ""
+        written, read = stored(image, one[0]), loaded(image, one[0])
+        found = [Occurrence(event) for name, event in _STORES.items() if name in written]
+        return found + [Occurrence(event) for name, event in _READS.items() if name in read]
 
 
 PROBE_RECURSION_RULE = ImageRule(

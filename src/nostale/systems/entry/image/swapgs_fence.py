@@ -24,6 +24,7 @@ from nostale.lint.features import FENCE_SWAPGS_KERNEL, FENCE_SWAPGS_USER, FRED, 
 from nostale.outside.instruction import Kind
 from nostale.outside.x86_effects import Effect
 from nostale.systems.entry.contract import SWAPGS_FENCE
+from nostale.systems.entry.image.gs import through_gs
 
 # arch/x86/kernel/cpu/bugs.c, spectre_v1_select_mitigation(), v6.12: with PTI the write of CR3 is the fence of an entry
 # from user mode.
@@ -32,8 +33,6 @@ _MACHINES = (
     Assumed("PTI", frozenset({PTI, FENCE_SWAPGS_KERNEL}), frozenset({FENCE_SWAPGS_USER, FRED, XENPV})),
 )
 _NEAR = 16  # instructions from a branch to the SWAPGS that it decides on
-_GS = 0x65
-_PREFIXES = frozenset((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x66, 0x67, 0xF0, 0xF2, 0xF3))
 
 
 def look(flow: Flow) -> Evidence | None:
@@ -202,17 +201,8 @@ class _Events:
     def _through_gs(self, address: int) -> bool:
         known = self.through_gs.get(address)
         if known is None:
-            known = self.through_gs[address] = self._has_gs(address)
+            known = self.through_gs[address] = through_gs(self.flow.image, address)
         return known
-
-    def _has_gs(self, address: int) -> bool:
-        one = self.flow.image.instruction(address)
-        for byte in self.flow.image.read(one[0], one[1]) if one is not None else b"":
-            if byte == _GS:
-                return True
-            if byte not in _PREFIXES:
-                return False
-        return False
 
 
 SWAPGS_FENCE_RULE = ImageRule(
