@@ -12,6 +12,7 @@ import pytest
 
 from nostale.cli import _run
 from nostale.cli.common import write_whole
+from nostale.systems.entry.demo import build_demo
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "schema/result.schema.json").read_text())
@@ -112,6 +113,7 @@ FAULTS = {
     "prove none.py": "none.py: no such file (likely a mistyped name)",
     "prove MP.litmus": "MP.litmus: no such file (likely a mistyped name)",
     "prove codegen --set cpus": "--set cpus: has no value; write --set cpus=VALUE",
+    "lint --rule entry.odrer x.o": "--rule entry.odrer: there is no such rule; did you mean entry.order or entry.probe-recursion or entry?",
     "watch x.dat --cpu 1-": "--cpu 1-: '1-' is not a CPU or a range of them; such as --cpu 1,4-6",
     "explain entry.noinstr-excape": "entry.noinstr-excape: nothing of that name can be explained; "
     "did you mean entry.noinstr-escape or entry.noinstr-indirect or entry.noinstr-unbalanced?",
@@ -315,3 +317,11 @@ def test_the_case_for_deferral_in_three_ways(capsys, shared):
 def test_a_case_that_there_is_not(capsys):
     code, out, err = nostale(capsys, "check", "codegen", "--format", "md")
     assert (code, out) == (2, "") and "there is no such case" in err
+
+
+def test_rules_are_chosen_by_id_or_system(capsys, tmp_path):
+    demo = build_demo(tmp_path, broken=True)
+    _, out, _ = nostale(capsys, "lint", str(demo), "--rule", "entry.noinstr-unbalanced", "--format", "json")
+    assert {one["id"] for one in valid(out)["results"]} == {"entry.noinstr-unbalanced"}
+    _, out, _ = nostale(capsys, "lint", str(demo), "--rule", "codegen", "--format", "json")
+    assert {one["system"] for one in valid(out)["results"]} == {"codegen"}

@@ -106,7 +106,7 @@ def _case(
     for design in case.DESIGNS:
         target = typed(model_name(design.model), design.variant, design.settings)
         proved.append((design, _expecting(run(design.made(), target, means), design.expected)))
-    linted = lint_image(image, only=case.RULE) if image else None
+    linted = lint_image(image, only=(case.RULE,)) if image else None
     ask = Ask(cpus=cpu_list(cpus) if cpus else None, own=False, what_if=True)
     watched = watch_recording(trace, ask) if trace else None
     parts = (*(answer for _, answer in proved), *(one for one in (linted, watched) if one))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from nostale.cli.common import conclude, progress, read_text, render, result_options, verbose_option
-from nostale.contract import Answer, Baseline, compare, read_baseline
+from nostale.cli.nearest import nearest
+from nostale.contract import Answer, BadInput, Baseline, compare, read_baseline
 from nostale.systems.catalogue import SYSTEMS
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _FILE = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("images", nargs=-1, type=_FILE, metavar="IMAGE...")
+@click.option("--rule", "only", multiple=True, metavar="ID", help="Run this rule, or those of a system, such as entry.")
 @click.option("--baseline", type=_FILE, metavar="FILE", help="Accept the findings it lists, each with a reason.")
 @click.option("--diff", nargs=2, type=_FILE, metavar="OLD NEW", help="Only what NEW has gained over OLD.")
 @click.option("--contract", type=_FILE, metavar="FILE.dot", help="Run this automaton instead of the rules.")
@@ -32,6 +34,7 @@ _FILE = click.Path(path_type=Path)
 @result_options
 def lint(
     images: tuple[Path, ...],
+    only: tuple[str, ...],
     baseline: Path | None,
     diff: tuple[Path, Path] | None,
     contract: Path | None,
@@ -48,6 +51,7 @@ def lint(
     \b
     nostale lint vmlinux.o
     nostale lint /lib/modules/6.12.0/kernel            every module, a process a CPU
+    nostale lint --rule entry vmlinux.o                the rules of one system
     nostale lint --baseline known.toml vmlinux.o       a new finding fails, a known one is shown
     nostale lint --diff vmlinux.o.old vmlinux.o        what this build has gained
     nostale lint --contract pair.dot --bind pair.toml vmlinux.o
@@ -57,7 +61,9 @@ def lint(
     known = read_baseline(read_text(baseline), str(baseline)) if baseline else None
     if bool(contract) != bool(bind):
         raise click.UsageError("--contract FILE.dot and --bind FILE.toml belong together")
-    look = _by_contract(contract, bind) if contract and bind else partial(lint_image, sync_at=sync_at)
+    for one in only:
+        _known(one)
+    look = _by_contract(contract, bind) if contract and bind else partial(lint_image, sync_at=sync_at, only=only)
     if bool(images) == bool(diff):
         raise click.UsageError("name an image, or two with --diff OLD NEW")
     if diff:
@@ -90,10 +96,26 @@ def _lint_by(stated: tuple[str, str, str, str], image: Path) -> Answer:
     return _linted(image, [custom_rule(*stated)], "cr3")
 
 
-def lint_image(image: Path, *, sync_at: str = "cr3", only: str = "") -> Answer:
-    """Run every rule over one image, or the one of that id."""
-    rules = [rule for system in SYSTEMS for rule in system.rules() if only in ("", rule.id)]
+def lint_image(image: Path, *, sync_at: str = "cr3", only: tuple[str, ...] = ()) -> Answer:
+    """Run every rule over one image, or those that are named by id or system."""
+    rules = [rule for rule in _rules() if not only or {rule.id, rule.id.partition(".")[0]}.intersection(only)]
     return _linted(image, rules, sync_at)
+
+
+def _rules() -> list[Rule | ImageRule | AuditRule]:
+    return [rule for system in SYSTEMS for rule in system.rules()]
+
+
+def _known(name: str) -> None:
+    """Refuse what is neither a rule nor a system with rules.
+
+    Raises:
+        BadInput: as said.
+    """
+    ids = [rule.id for rule in _rules()]
+    known = [*dict.fromkeys(one.partition(".")[0] for one in ids), *ids]
+    if name not in known:
+        raise BadInput(f"--rule {name}", "there is no such rule", remedy=nearest(name, known))
 
 
 def _linted(image: Path, rules: Sequence[Rule | ImageRule | AuditRule], sync_at: str) -> Answer:
