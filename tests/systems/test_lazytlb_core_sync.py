@@ -5,7 +5,7 @@ import pytest
 from nostale.contract import Role, Violated
 from nostale.prove import Means, ablate, prove
 from nostale.prove.hardware import serialising
-from nostale.systems.lazytlb.core_sync import HOOKS, MACHINES, CoreSync
+from nostale.systems.lazytlb.core_sync import HOOKS, MACHINES, CoreSync, KthreadUseMm
 
 CONTRACT = "lazytlb.core-sync"
 
@@ -42,7 +42,7 @@ def test_mainline_holds_with_so_many_states(compiler, machine, states, transitio
 def test_every_scene_happens_on_every_machine(compiler):
     for machine in MACHINES:
         scenes = [r for r in answer(compiler, machine=machine).results if "scene" in r.id]
-        assert len(scenes) == 5 and all(r.verdict.word == "holds" for r in scenes)
+        assert len(scenes) == 6 and all(r.verdict.word == "holds" for r in scenes)
 
 
 # The hook is what covers lazy mode, and only where neither the return nor switch_mm() synchronises.
@@ -67,6 +67,12 @@ def test_that_case_takes_no_mm_switch_and_no_hook(compiler):
     order = ["enter_lazy_tlb", "returns to user mode", "kthread_use_mm(): stores", "the sibling is next", "Runs user"]
     places = [told.index(part) for part in order]
     assert places == sorted(places) and "a thread of another" not in told
+
+
+def test_it_is_a_model_of_its_own_that_says_what_it_expects(compiler):
+    found = prove(KthreadUseMm(), "lazytlb.kthread-use-mm", Means(compiler, None))
+    assert broken(found) == broken(answer(compiler, use_mm="switched")) == {CONTRACT}
+    assert found.verdict == KthreadUseMm.expect and CoreSync.expect == "holds"
 
 
 def test_an_interrupted_sibling_is_covered_by_iret_and_not_by_eretu(compiler):

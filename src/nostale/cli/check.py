@@ -77,7 +77,7 @@ def _every_run() -> list[Callable[[], Answer]]:
         lambda target=target, expected=expected: _proved(target, expected)  # type: ignore[misc]
         for name, model in named.items()
         for target, expected in [
-            (name, "holds"),
+            (name, model.expect),
             *((f"{name}:{variant}", about.expect) for variant, about in model.variants().items()),
         ]
     ]

@@ -289,6 +289,7 @@ class Model:
     title = ""  # what is proved, in a line
     not_modelled = ""  # what a reader must not conclude
     requirements: tuple[str, ...] = ()  # of its system's thread, checked by its own never and always
+    expect = "holds"  # the verdict a demonstration must have: "violated" where it shows a hole that is there today
     interchangeable: tuple[str, ...] = ()  # parameters whose numbers only name things: CPUs that all do the same
 
     def __init__(self, settings: dict[str, str] | None = None, variant: str = "") -> None:

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def _models() -> tuple[type[Model], ...]:
-    from nostale.systems.lazytlb.core_sync import CoreSync
+    from nostale.systems.lazytlb.core_sync import CoreSync, KthreadUseMm
     from nostale.systems.lazytlb.memory_barrier import MemoryBarrier
     from nostale.systems.lazytlb.mm_cid import MmCid
     from nostale.systems.lazytlb.mm_lifetime import MmLifetime
     from nostale.systems.lazytlb.shootdown import Shootdown
 
-    return CoreSync, MemoryBarrier, Shootdown, MmLifetime, MmCid
+    return CoreSync, KthreadUseMm, MemoryBarrier, Shootdown, MmLifetime, MmCid
 
 
 def _bugs() -> tuple[Bug | NotShown, ...]:

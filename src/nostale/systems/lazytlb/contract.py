@@ -41,7 +41,7 @@ CORE_SYNC = Contract(
         Event("run", Role.USE, ("cpu", "mm"), "the CPU runs user code of the mm"),
         Event("return", Role.RELY, ("mm",), "membarrier(SYNC_CORE) returns; its caller publishes the new code"),
     ),
-    requirements=("LT-1", "LT-2", "LT-3", "LT-4", "LT-7", "LT-11", "LT-12"),
+    requirements=("LT-1", "LT-2", "LT-4", "LT-12"),
     sources=(
         Source("kernel/sched/membarrier.c, membarrier_private_expedited(), ipi_sync_core(), v6.12"),
         Source("kernel/sched/core.c, finish_task_switch(), v6.12"),

@@ -35,6 +35,7 @@ from nostale.systems.lazytlb.contract import CORE_SYNC
 
 MACHINES = ("x86", "x86-pti", "x86-fred", "arm64", "riscv")
 HOOKS = ("finish_task_switch", "exit_lazy_tlb", "tlb.c", "none")
+USES = ("no", "whole", "switched")
 CPUS = (0, 1)
 
 
@@ -86,7 +87,7 @@ IN_PROVE = Binding(
 )
 
 
-class CoreSync(Model):
+class _Switching(Model):
     """One membarrier(SYNC_CORE) call, with threads that come and go on both CPUs."""
 
     system = "lazytlb"
@@ -102,7 +103,7 @@ class CoreSync(Model):
     use_mm = param(
         "whole",
         "kthread_use_mm() of the registered mm: not at all; with no switch before kthread_unuse_mm(); or with switches",
-        choices=("no", "whole", "switched"),
+        choices=USES,
     )
     left_by = param(
         "both", "how the mm's threads leave user mode on their own account", choices=("both", "syscall", "interrupt")
@@ -122,9 +123,7 @@ class CoreSync(Model):
     delivery = param(False, "delivery of an interrupt serialises (arm64: it does)")
     caller_runs = param(True, "the caller runs the new code too, not only its sibling")
 
-    skip_self = variant("the caller's own CPU gets no IPI (before e45cdc71d1fa)")
-    skip_in_irq = variant("the IPI's function leaves the sync to the return from the interrupt (before a493d1ca1a03)")
-    no_prepare = variant("prepare_sync_core_cmd() does nothing; it does something on riscv only", expect="holds")
+    skip_self = skip_in_irq = no_prepare = False
 
     def build(self) -> None:
         self.cpus = 2
@@ -376,7 +375,7 @@ class CoreSync(Model):
         """context_switch() to a task with an mm: switch_mm_irqs_off()."""
         wait(self.mode[cpu] == Mode.PICKED and self.mm(cpu) != Mm.NONE)
         self.switch_mm(cpu)
-        if self.prev_mm[cpu] == Mm.OURS and self.mm(cpu) == Mm.OURS:
+        if self.prev_mm[cpu] == Mm.OURS:
             self.exit_lazy_tlb(cpu)
         self.mode[cpu] = Mode.SWITCHED
 
@@ -394,8 +393,10 @@ class CoreSync(Model):
             self.sync_core_before_usermode(cpu)
 
     def exit_lazy_tlb(self, cpu: int) -> None:
+        """Where the mm is another than the borrowed one, switch_mm_irqs_off() has written CR3."""
         if self.hook == "exit_lazy_tlb":
-            self.sync_core_before_usermode(cpu)
+            if self.mm(cpu) == Mm.OURS:
+                self.sync_core_before_usermode(cpu)
 
     def switch_mm(self, cpu: int) -> None:
         if self.is_x86:
@@ -494,6 +495,12 @@ class CoreSync(Model):
             )
         )
 
+    @sometimes("scene-unlazied", "lazy mode ends by a switch to another mm than the borrowed one (LT-6)")
+    def unlazied_by_another(self) -> bool:
+        return self.between != "all" or (
+            self.mode[1] == Mode.PICKED and self.prev_mm[1] == Mm.OURS and self.mm(1) == Mm.OTHERS
+        )
+
     @sometimes("scene-ipi", "an IPI is on its way to the sibling in user mode")
     def interrupted(self) -> bool:
         return self.asked[1] and self.mode[1] == Mode.USER
@@ -503,3 +510,22 @@ class CoreSync(Model):
         return not (self.kthread_there or self.other_there) or (
             self.returned and self.curr[0] == Task.SIBLING and self.mode[0] == Mode.USER
         )
+
+
+class CoreSync(_Switching):
+    """membarrier(SYNC_CORE) as mainline has it, and with each of its parts taken away."""
+
+    requirements = ("LT-3", "LT-6", "LT-7", "LT-11")
+
+    skip_self = variant("the caller's own CPU gets no IPI (before e45cdc71d1fa)")
+    skip_in_irq = variant("the IPI's function leaves the sync to the return from the interrupt (before a493d1ca1a03)")
+    no_prepare = variant("prepare_sync_core_cmd() does nothing; it does something on riscv only", expect="holds")
+
+
+class KthreadUseMm(_Switching):
+    """The case that mainline does not cover: a kernel thread that uses the mm is switched out before it is done."""
+
+    title = "nor where a kernel thread has used the mm and the next one is a thread of it"
+    expect = "violated"
+
+    use_mm = param("switched", "kthread_use_mm() of the registered mm: as of `lazytlb`", choices=USES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nostale.systems.claims import Dispute, Settings
 from nostale.systems.lazytlb.contract import CORE_SYNC
-from nostale.systems.lazytlb.core_sync import MACHINES, CoreSync
+from nostale.systems.lazytlb.core_sync import MACHINES, CoreSync, KthreadUseMm
 
 
 def _there_is(one: Settings) -> bool:
@@ -37,7 +37,7 @@ DISPUTES = (
                 "the hook in finish_task_switch() runs if the task before had no mm, and neither change was merged",
             ),
         ),
-        model=CoreSync,
+        model=KthreadUseMm,
         asked=(CORE_SYNC.id,),
         over={
             "machine": MACHINES,

@@ -83,6 +83,8 @@ class MemoryBarrier(Model):
         "address and control dependencies that arm64 honours, load buffering; one call"
     )
 
+    requirements = ("LT-13",)
+
     memory = param("weak", "how memory behaves", choices=tuple(MEMORIES))
     depth = param(3, "stores that a CPU's store buffer holds: both of kthread_use_mm() and one more")
     command = param("private", "the expedited command that is called", choices=("private", "global", "rseq"))
