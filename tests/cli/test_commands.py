@@ -113,7 +113,8 @@ FAULTS = {
     "prove none.py": "none.py: no such file (likely a mistyped name)",
     "prove MP.litmus": "MP.litmus: no such file (likely a mistyped name)",
     "prove codegen --set cpus": "--set cpus: has no value; write --set cpus=VALUE",
-    "lint --rule entry.odrer x.o": "--rule entry.odrer: there is no such rule; did you mean entry.order or entry.probe-recursion or entry?",
+    "lint --rule entry.odrer x.o": "--rule entry.odrer: there is no such rule; "
+    "did you mean entry.order or entry.probe-recursion or entry?",
     "watch x.dat --cpu 1-": "--cpu 1-: '1-' is not a CPU or a range of them; such as --cpu 1,4-6",
     "explain entry.noinstr-excape": "entry.noinstr-excape: nothing of that name can be explained; "
     "did you mean entry.noinstr-escape or entry.noinstr-indirect or entry.noinstr-unbalanced?",
