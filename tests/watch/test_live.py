@@ -15,7 +15,7 @@ from recorder import EVERY, provoked
 
 from nostale.contract import BadInput, Kind, NostaleError, Work
 from nostale.outside.tracefs import instance
-from nostale.watch import analyse, read_trace, sampling, watch_live
+from nostale.watch import analyse, read_trace, run_monitor, sampling, watch_live
 
 pytestmark = pytest.mark.live
 
@@ -170,6 +170,24 @@ def test_a_flight_recorder_keeps_the_last_seconds_only(busy, tmp_path):
     run("--cpu", "1", "--until-break", "9s", "--seconds", "6", "--record", str(kept))
     times = read_trace(kept).ts
     assert 1_000_000_000 < times[-1] - times[0] < 5_000_000_000  # two, and what a loaded machine is late by
+
+
+def test_membarrier_keeps_its_promise_on_this_machine(seen):
+    from nostale.systems.lazytlb.trace import MONITOR, look
+
+    trace, _ = seen
+    assert "violated" not in [result.verdict.word for result in run_monitor(MONITOR, trace)]
+    assert any(one.event == "core-sync" for one in look(trace).occurrences)
+
+
+def test_which_pages_have_events_after_a_time_is_told_by_the_pages():
+    from nostale.watch.live import _Held
+
+    pages = [stamp.to_bytes(8, "little") for stamp in (10, 20, 30)]
+    held = _Held({0: list(pages), 1: []})
+    assert [len(held.since(when)[0]) for when in (0, 10, 11, 20, 21, 99)] == [3, 3, 3, 3, 2, 1]
+    held.forget(25)
+    assert held.pages == {0: pages[1:], 1: []}
 
 
 def test_gap_samples_are_of_a_task_of_our_own_and_every_long_tick_lies_in_one():

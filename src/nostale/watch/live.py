@@ -12,10 +12,10 @@ import os
 import platform
 import re
 import time
-from collections import deque
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -90,31 +90,28 @@ def watch_live(
 
 @dataclass(slots=True)
 class _Held:
-    """The pages of a recording that are still there, and how many of each CPU came in which round."""
+    """The pages of a recording that are still there, of each CPU in the order in which they were written."""
 
     pages: dict[int, list[bytes]]
-    rounds: deque[tuple[float, dict[int, int]]] = field(default_factory=deque)
 
-    def since(self, when: float) -> dict[int, list[bytes]]:
-        """Return the pages that came after `when`."""
-        counts = dict.fromkeys(self.pages, 0)
-        for came, added in reversed(self.rounds):
-            if came < when:
-                break
-            for cpu, count in added.items():
-                counts[cpu] += count
-        return {cpu: pages[len(pages) - counts[cpu] :] for cpu, pages in self.pages.items()}
+    def since(self, when_ns: int) -> dict[int, list[bytes]]:
+        """Return the pages that have events after `when_ns`, whenever they were read."""
+        return {cpu: pages[_first(pages, when_ns) :] for cpu, pages in self.pages.items()}
 
-    def forget(self, when: float) -> None:
-        """Drop the pages that came before `when`."""
-        while self.rounds and self.rounds[0][0] < when:
-            for cpu, count in self.rounds.popleft()[1].items():
-                del self.pages[cpu][:count]
+    def forget(self, when_ns: int) -> None:
+        """Drop the pages that have events before `when_ns` only."""
+        for pages in self.pages.values():
+            del pages[: _first(pages, when_ns)]
+
+
+def _first(pages: list[bytes], when_ns: int) -> int:
+    """Return which page is the first with events after `when_ns`: a page begins with the time of its first event."""
+    return max(0, bisect_left(pages, when_ns, key=lambda page: int.from_bytes(page[:8], "little")) - 1)
 
 
 def _stopper(look: Look, held: _Held, formats: Formats, origin: Origin, page_bytes: int) -> Callable[[], bool]:
     def stop() -> bool:
-        since = time.monotonic() - look.window_s
+        since = time.monotonic_ns() - round(look.window_s * 1e9)
         if look.flight:
             held.forget(since)
         return look.at(build(origin, formats, held.since(since), page_bytes))
@@ -173,9 +170,7 @@ def _record(
 
 def _drain(files: dict[int, int], held: _Held, size: int) -> None:
     """Take out every page that is there; at most as many as a ring holds, so that a flood cannot hold us here."""
-    came = {}
     for cpu, file in files.items():
-        before = len(held.pages[cpu])
         for _ in range(2 * _MOST_KB * 1024 // size):
             try:
                 page = os.read(file, size)
@@ -184,8 +179,6 @@ def _drain(files: dict[int, int], held: _Held, size: int) -> None:
             if not page:
                 break
             held.pages[cpu].append(page.ljust(size, b"\0"))
-        came[cpu] = len(held.pages[cpu]) - before
-    held.rounds.append((time.monotonic(), came))
 
 
 def _page_bytes(ours: Instance) -> int:
