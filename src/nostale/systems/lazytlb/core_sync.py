@@ -6,6 +6,8 @@ the function it stands for: kernel/sched/membarrier.c, kernel/sched/core.c, kern
 arch/x86/include/asm/sync_core.h, arch/riscv/mm/context.c, arch/riscv/include/asm/sync_core.h, all v6.12. The hook
 `exit_lazy_tlb` is Nicholas Piggin's of July 2020 (called where lazy mode ends: in context_switch() and
 kthread_use_mm()), `tlb.c` Andy Lutomirski's "x86/mm: Handle unlazying membarrier core sync in the arch code".
+Of the syncs only that of an IPI in kernel mode is not load-bearing, where its IRET serialises (x86 without FRED): the
+function cannot know how its interrupt will return.
 """
 
 from __future__ import annotations
@@ -88,14 +90,14 @@ IN_PROVE = Binding(
 
 
 class _Switching(Model):
-    """One membarrier(SYNC_CORE) call, with threads that come and go on both CPUs."""
+    """Calls of membarrier(SYNC_CORE), with threads that come and go on both CPUs."""
 
     system = "lazytlb"
     title = "after membarrier(SYNC_CORE) no CPU goes back to user mode with old code"
     not_modelled = (
         "store buffers (see lazytlb.memory-barrier), kernel preemption at the end of an interrupt, further interrupts "
         "(each IRET on the way would only help), init_mm as what a lazy CPU is switched to, registration and exec, "
-        "guests, CPU hotplug, SERIALIZE against IRET; one rewrite and one call"
+        "guests, CPU hotplug, SERIALIZE against IRET, callers beside each other (a mutex keeps them apart)"
     )
 
     machine = param("x86", "how the kernel is left, and what synchronises a core", choices=MACHINES)
@@ -121,6 +123,7 @@ class _Switching(Model):
     pcid = param(True, "PCIDs: a CR3 write does not flush where tlb_gen has not moved")
     cr3 = param("every", "which CR3 writes serialise", choices=("every", "flushing", "none"))
     delivery = param(False, "delivery of an interrupt serialises (arm64: it does)")
+    calls = param(1, "rewrites, each with a call after it")
     caller_runs = param(True, "the caller runs the new code too, not only its sibling")
 
     skip_self = skip_in_irq = no_prepare = False
@@ -199,15 +202,22 @@ class _Switching(Model):
     def core_syncs(self, cpu: int) -> None:
         event("sync", cpu=cpu)
 
-    @removable("core sync")
     def sync_core_before_usermode(self, cpu: int) -> None:
         if self.explicit:
-            self.core_syncs(cpu)
+            self.sync_core(cpu)
+
+    @removable("core sync")
+    def sync_core(self, cpu: int) -> None:
+        self.core_syncs(cpu)
 
     # membarrier(), by a thread that may be switched out, and go on elsewhere, between any two steps.
 
     @process(lane="caller")
     def membarrier(self) -> None:
+        for _ in range(self.calls):
+            self.rewrite_and_call()
+
+    def rewrite_and_call(self) -> None:
         with atomic("rewrites code of its mm"):
             only_where(self.caller_in(Mode.USER))
             event("rewrite", mm=0)

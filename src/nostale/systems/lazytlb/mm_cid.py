@@ -4,6 +4,7 @@ CPU 1 switches a thread of the mm in and out, CPU 0 takes the id back when it ha
 one thing and then look at the other: rq->curr, and the id with its flag LAZY. Sources, all v6.12: kernel/sched/sched.h,
 switch_mm_cid(), mm_cid_get(), mm_cid_put_lazy(), __mm_cid_try_get(); kernel/sched/core.c, sched_mm_cid_remote_clear(),
 whose comment has the scenarios; arch/x86/include/asm/barrier.h, smp_mb__after_switch_mm().
+The wait for a free id is __mm_cid_try_get()'s loop; with one id that its holder has given back it never waits.
 """
 
 from __future__ import annotations

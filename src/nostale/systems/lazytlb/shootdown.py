@@ -5,6 +5,8 @@ mm, a kernel thread that borrows it, and another process, and patches text throu
 paging-structure caches fill at any time. Sources, all v6.12: arch/x86/mm/tlb.c, switch_mm_irqs_off(), enter_lazy_tlb(),
 flush_tlb_func(), should_flush_tlb(), native_flush_tlb_multi(), flush_tlb_mm_range(), leave_mm();
 arch/x86/kernel/alternative.c, use_temporary_mm(); arch/x86/xen/mmu_pv.c, xen_drop_mm_ref().
+The look at tlb_gen on the way out of lazy mode, and the barrier before it, are for pages: page tables and an exit
+interrupt lazy CPUs too. In text_poke() they are never reached, since leave_mm() has ended lazy mode.
 """
 
 from __future__ import annotations
