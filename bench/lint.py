@@ -51,6 +51,8 @@ began = time.process_time()
 lint(image, (NOINSTR_ESCAPE_RULE, NOINSTR_UNBALANCED_RULE))
 print("walk", time.process_time() - began)
 """
+AS_INSTALLED = {"PYTHONDONTWRITEBYTECODE": ""}  # as a user has it: bytecode is kept
+AS_COMMAND = AS_INSTALLED | {"OPENBLAS_NUM_THREADS": "1"}  # which the command line sets by itself
 Site = tuple[str, str | None]  # where it leaves, as objtool names it, and the callee, None for a return
 
 
@@ -76,10 +78,11 @@ def unpacked(name: str, where: Path) -> Path:
 
 def beside(name: str, path: Path, tool: Path, where: Path, *, whole: bool) -> list[Row]:
     """CPU time and memory of both, and of ours the part that objtool's is all of: decoding and walking."""
+    ours(path, where)  # writes the bytecode
     results = in_turn(
         {
             "nostale": lambda: ours(path, where),
-            "walk": lambda: run(sys.executable, "-c", WALK, path, where=where),
+            "walk": lambda: run(sys.executable, "-c", WALK, path, where=where, env=AS_COMMAND),
             "objtool": lambda: run(tool, *QUESTION, path, where=where, env={"SRCARCH": "x86"}),
         }
     )
@@ -119,7 +122,8 @@ def linked(path: Path, where: Path) -> list[Row]:
 def ours(path: Path, where: Path) -> Spent:
     """Run `nostale lint` whatever it concludes: only what could not run is an error."""
     script = '"$@" > /dev/null; case $? in 0 | 1 | 3) ;; *) exit 1 ;; esac'
-    return run("sh", "-c", script, "sh", Path(sys.executable).parent / "nostale", "lint", path, where=where)
+    command = Path(sys.executable).parent / "nostale"
+    return run("sh", "-c", script, "sh", command, "lint", path, where=where, env=AS_INSTALLED)
 
 
 # Which sites, and why those that objtool does not report.

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nostale.lint.symbols import BINDS, FUNC, KINDS, NOTYPE, Columns, SymbolTable
 
@@ -56,3 +58,15 @@ def test_a_label_without_a_size_contains_nothing_but_starts_something():
 def test_a_global_name_is_meant_before_a_local_one():
     names = table(("x", FUNC, "local", 16, 8), ("x", FUNC, "global", 32, 8))
     assert names.named("x").address == 32
+
+
+@given(st.lists(st.tuples(st.sampled_from(("", "a", "ab", "abcdefg")), st.text("hij\xe9", max_size=4)), max_size=12))
+def test_a_name_is_found_as_by_reading_every_name(drawn):
+    words = ["".join(one) for one in drawn] or ["x"]
+    names = table(*((word, FUNC, ("local", "global")[at % 2], at, 8) for at, word in enumerate(words)))
+    for asked in {*words, "abcdefgh", "a", "hi"}:
+        rows = [at for at, word in enumerate(words) if word == asked != ""]
+        elsewhere = [at for at in rows if at % 2]
+        expected = elsewhere[-1] if elsewhere else rows[0] if rows else None
+        found = names.named(asked)
+        assert (None if found is None else found.index) == expected

@@ -94,6 +94,7 @@ class Run:
     marks: dict[int, tuple[Occurrence, ...]] = field(init=False)
     places: Mapping[int, tuple[Occurrence, ...]] = field(init=False)
     regions: Regions | None = field(init=False)
+    named: set[int] = field(init=False)  # what an event stands at that is not one of a transfer
     present: bool = field(init=False)
     walked: Walked = field(init=False)
 
@@ -108,12 +109,15 @@ class Run:
             for address, count in self.flow.annotated(table).items():
                 self.marks[address] = self.marks[address] + once * count if address in self.marks else once * count
         self.places = rule.places(self.flow)
+        self.named = {*self.marks, *self.places, *(self.regions.before if self.regions else ())}
         first, later = self.scope.first, self.scope.later
         self.walked = walk(self.flow, rule.contract.automaton, rule.binding.start, self.events_at, first, later)
 
     def events_at(self, site: Site) -> Sequence[Occurrence]:
         """Return the events of an instruction: annotations first, they hold from its first byte on."""
         at, told = site.address, self.regions
+        if site.transfer is None and at not in self.named:  # as most are: a transfer alone is an event by itself
+            return ()
         before = (*self.marks.get(at, ()), *self.places.get(at, ()), *(told.before.get(at, ()) if told else ()))
         if site.transfer is None:
             return before

@@ -24,6 +24,7 @@ from nostale.lint.tables import Group, Replacement, Tables, annotated, jump_key,
 from nostale.lint.targets import INDIRECT_THUNKS, RETURN_THUNK, TRAMPOLINE, How, Target, Targets, Transfer, Via
 from nostale.outside.instruction import Instruction, Kind
 
+_PLAIN = (Kind.NEXT, Kind.PAD)
 _PUSHES_BYTES = 48  # what iret to the next instruction needs: five pushes and the loads before them
 
 
@@ -89,8 +90,12 @@ class Flow:
         """Return the instruction at `address`, how control goes on and what leaves."""
         found = self._sites.get(address) or self._alike.get(address)
         if found is None:
+            one = self.image.instruction(address)
+            if one is not None and one[2] in _PLAIN and self._plain(one):
+                found = self._alike[address] = Site(address, one[2], (Edge(address + one[1]),))
+                return found
             self._depends = False
-            found = self._look(address)
+            found = self._look(address, one)
             if found.transfer is not None:
                 found = self._without_xen(found, found.transfer)
             if any(edge.why for edge in found.edges):
@@ -157,18 +162,15 @@ class Flow:
         others = tuple(one for one in replacements if not one.calls)
         return others, (original and not group.always_replaced) or len(others) < len(replacements)
 
-    def _look(self, address: int) -> Site:
-        one = self.image.instruction(address)
+    def _look(self, address: int, one: Instruction | None) -> Site:
         if one is None:
             return Site(address, Kind.INVALID, (), stuck="runs off the end of its section")
         kind = one[2]
-        if kind in (Kind.NEXT, Kind.PAD) and self._plain(one):
-            return Site(address, kind, (Edge(address + one[1]),))
         if kind in (Kind.INVALID, Kind.DATA):
             return Site(address, kind, (), stuck="does not decode" if kind is Kind.INVALID else "is data, not code")
         if address in self.tables.jump_labels:
             return self._jump_label(one)
-        if kind is Kind.NEXT or kind is Kind.PAD:
+        if kind in _PLAIN:
             edges, stuck = self._next(one)
             return Site(address, kind, (*edges, *self._faults(one)), stuck=stuck)
         return _FORMS[kind](self, one)
