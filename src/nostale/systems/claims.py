@@ -7,6 +7,7 @@ it fails.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -60,6 +61,32 @@ class NotShown:
     id: str
     title: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstructed:
+    """A real defect made again in small, for a rule over binaries to find.
+
+    Args:
+        id: its row.
+        title: what failed, in a line.
+        fix: the commit or thread that mended it.
+        by: the rule that finds it, or the `.dot` file of an automaton of its own.
+        function: in which it is found.
+        callee: what is called there, "" where it is no call.
+    """
+
+    id: str
+    title: str
+    fix: str
+    by: str
+    function: str
+    callee: str = ""
+
+
+def read_reconstructed(text: str) -> tuple[Reconstructed, ...]:
+    """Return the rows of a TOML file, a table each, in its order."""
+    return tuple(Reconstructed(id, **fields) for id, fields in tomllib.loads(text).items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nostale.contract import Answer, Path, Result, Violated
 from nostale.report import path_to_text
-from nostale.systems.claims import Bug, Decided, NotShown, Run, decide, where
+from nostale.systems.claims import Bug, Decided, NotShown, Reconstructed, Run, decide, where
 from nostale.systems.names import model_name, typed
 from nostale.systems.system import System
 
@@ -19,9 +19,14 @@ Prove = Callable[["Model"], Answer]
 _MOST_ROWS = 36
 
 
-def documents(systems: Sequence[System], prove: Prove) -> Iterator[tuple[str, str]]:
-    """Yield (path below docs/, text) of each document. Runs every model that they speak of."""
-    yield "bugs.md", _bugs(systems, prove)
+def documents(systems: Sequence[System], prove: Prove, sources: Sequence[Reconstructed]) -> Iterator[tuple[str, str]]:
+    """Yield (path below docs/, text) of each document. Runs every model that they speak of.
+
+    Args:
+        sources: bugs made again in small. They are compiled and looked at by tests; a document does not depend on the
+            compiler of the machine that it is made on.
+    """
+    yield "bugs.md", _bugs(systems, prove, sources)
     every = [dispute for system in systems for dispute in system.disputes()]
     every.sort(key=lambda one: int(one.id[1:]))
     index = ["# Disputes", ""]
@@ -32,13 +37,14 @@ def documents(systems: Sequence[System], prove: Prove) -> Iterator[tuple[str, st
     yield "disputes/README.md", "\n".join(index) + "\n"
 
 
-def _bugs(systems: Sequence[System], prove: Prove) -> str:
+def _bugs(systems: Sequence[System], prove: Prove, sources: Sequence[Reconstructed]) -> str:
     lines = [
-        "# Real bugs, shown by models",
+        "# Real bugs, shown by models and in binaries",
         "",
         "Made by running them (`make docs`). Each row is a defect that the kernel or a user of it had: the run with",
         "it must be violated by the interleaving of the row, and the one without must hold within the same bounds.",
     ]
+    found = {one.id for one in sources}
     for system in systems:
         rows = system.bugs()
         if not rows:
@@ -47,7 +53,20 @@ def _bugs(systems: Sequence[System], prove: Prove) -> str:
         lines += [_row(one, prove) for one in rows if isinstance(one, Bug)]
         left = [one for one in rows if isinstance(one, NotShown)]
         if left:
-            lines += ["", "Not shown by a model:", "", *(f"- {one.id}, {one.title}: {one.why}" for one in left)]
+            lines += ["", "Not shown by a model:", ""]
+            lines += [
+                f"- {one.id}, {one.title}: {one.why}" + ("; in a binary, below" if one.id in found else "")
+                for one in left
+            ]
+    lines += [
+        *("", "## In binaries", ""),
+        "Each is a small source in [tests/lint/bugs](../tests/lint/bugs): a test compiles it, where there is a",
+        "compiler, and the rule finds the defect in the function named, and nothing with `-DFIXED`. Where a bug breaks",
+        "a protocol of its own, the automaton that says so stands beside the source and is run by `--contract` and",
+        "`--bind`.",
+        *("", "| bug | what failed | found by | in |", "|---|---|---|---|"),
+    ]
+    lines += [_found(one) for one in sources]
     return "\n".join(lines) + "\n"
 
 
@@ -63,6 +82,12 @@ def _row(bug: Bug, prove: Prove) -> str:
         f"`{command(bug.model, bug.fixed)}`: {fixed.verdict}{states}",
     )
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _found(one: Reconstructed) -> str:
+    by = f"[{one.by}](../tests/lint/bugs/{one.by})" if one.by.endswith(".dot") else f"[{one.by}](reference/{one.by}.md)"
+    place = f"`{one.function}()`" + (f", at `{one.callee}()`" if one.callee else "")
+    return f"| {one.id} ({one.fix}) | {one.title} | {by} | {place} |"
 
 
 def made(bug: Bug, run: Run) -> Model:

@@ -62,5 +62,10 @@ BUGS = (
         _FLUSH,
         ("ct_kernel_exit_state()", "vunmap()", "leaves it a bit", "vfree()", "before the flush"),
     ),
-    NotShown("B06", "a __ro_after_init key is used in a module", "a property of images: see lint"),
+    NotShown(
+        "B06",
+        "a __ro_after_init key is used in a module",
+        "the kernel's image says which keys are sealed, the module's which sites follow them; of such a site "
+        "codegen.patchable-before-sync says unknown, never that it cannot change",
+    ),
 )

@@ -150,13 +150,15 @@ def audit(flow: Flow, sync_at: str) -> Audited:
     evidence, reached, looked = [], {}, {}
     patchable = Patchable(flow.image)
     known: dict[int, tuple[Site, Sequence[Occurrence]]] = {}
+    # What a machine without any entry of this kernel does is no question; a module has none, and runs on every machine.
+    elsewhere = any(from_user(one) for one in entries)
     for machine in MACHINES:
         automaton = PATCHABLE_BEFORE_SYNC.automaton
         make = partial(_Events, effects=effects, sync_at=sync_at, patchable=patchable, known=known)
         got = enter(flow, machine, entries, automaton, "stale", make, enters=_enters, until=frozenset({"fresh"}))
         for origin in (_USER, _OTHER):
             group = [one for one in got if (origin == _USER) == (from_user(one.entry) or one.came is not None)]
-            if not group or (origin == _OTHER and not any(from_user(one.entry) for one in got)):
+            if not group or (origin == _OTHER and elsewhere and not any(from_user(one.entry) for one in got)):
                 continue
             name = f"{machine.name}, {origin}, sync at {sync_at}"
             looked[name], reached[name] = group, list(_reached(group, effects, sync_at, patchable))
