@@ -131,7 +131,8 @@ def _page(parts: Sequence[Decided]) -> str:
 
 def _decided(decided: Decided) -> list[str]:
     dispute, failing = decided.dispute, [run for run in decided.runs if run[1] == "violated"]
-    lines = ["", *_conclusion(decided, len(failing)), "", *_table(decided)]
+    lines = ["", *_conclusion(decided, len(failing)), "", *_table(decided), ""]
+    lines += [f"- {name}: {dispute.model.parameters()[name].about}" for name in dispute.over]
     if dispute.exists_why:
         lines += ["", f"Left out: {dispute.exists_why}."]
     told: list[Path] = []

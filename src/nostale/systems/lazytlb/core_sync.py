@@ -104,7 +104,7 @@ class _Switching(Model):
     hook = param("finish_task_switch", "where the core is synchronised after lazy mode", choices=HOOKS)
     use_mm = param(
         "whole",
-        "kthread_use_mm() of the registered mm: not at all; with no switch before kthread_unuse_mm(); or with switches",
+        "kthread_use_mm() of the mm: none (no), without a switch before kthread_unuse_mm() (whole), or with (switched)",
         choices=USES,
     )
     left_by = param(
@@ -535,7 +535,12 @@ class CoreSync(_Switching):
 class KthreadUseMm(_Switching):
     """The case that mainline does not cover: a kernel thread that uses the mm is switched out before it is done."""
 
-    title = "nor where a kernel thread has used the mm and the next one is a thread of it"
+    title = "after membarrier(SYNC_CORE) no CPU goes from a kernel thread that used the mm to user mode with old code"
     expect = "violated"
 
-    use_mm = param("switched", "kthread_use_mm() of the registered mm: as of `lazytlb`", choices=USES)
+    use_mm = param(
+        "switched",
+        "kthread_use_mm() of the mm: none (no), without a switch before kthread_unuse_mm() (whole), or with (switched: "
+        "the kernel thread is preempted, or sleeps in a fault)",
+        choices=USES,
+    )
