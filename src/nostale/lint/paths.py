@@ -153,11 +153,13 @@ class Paths:
         if address in self._runs:
             return self._runs[address]
         met: list[int] = []
-        at = address
+        at, site, known_events = address, self.flow.site, self._events
         while at not in self._runs:
             met.append(at)
-            here = self.flow.site(at)
-            plain = not self.events(at) and here.transfer is None and not here.stuck and len(here.edges) == 1
+            here = site(at)
+            if at not in known_events:
+                known_events[at] = tuple(self.events_at(here))
+            plain = not known_events[at] and here.transfer is None and not here.stuck and len(here.edges) == 1
             if not plain or here.edges[0].to in met:  # the latter is a loop of plain instructions
                 self._runs[at] = Run(met.pop(), 0)
             else:
