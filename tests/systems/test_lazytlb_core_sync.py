@@ -6,6 +6,7 @@ from nostale.contract import Role, Violated
 from nostale.prove import Means, ablate, prove
 from nostale.prove.hardware import serialising
 from nostale.systems.lazytlb.core_sync import HOOKS, MACHINES, CoreSync, KthreadUseMm
+from nostale.systems.pages import pages
 
 CONTRACT = "lazytlb.core-sync"
 
@@ -81,6 +82,9 @@ def test_it_is_a_model_of_its_own_that_says_what_it_expects(compiler):
     found = prove(KthreadUseMm(), "lazytlb.kthread-use-mm", Means(compiler, None))
     assert broken(found) == broken(answer(compiler, use_mm="switched")) == {CONTRACT}
     assert found.verdict == KthreadUseMm.expect and CoreSync.expect == "holds"
+    told = {page.id: dict(page.sections) for page in pages()}
+    assert told["KthreadUseMm"]["Expected"] == "violated: it shows a hole that is there today"
+    assert not told["CoreSync"]["Expected"]
 
 
 def test_an_interrupted_sibling_is_covered_by_iret_and_not_by_eretu(compiler):

@@ -107,11 +107,13 @@ def reference() -> Iterator[tuple[str, Page]]:
 def _model_page(model: type[Model]) -> Page:
     variants = "\n".join(f"{name}: {one.about} (expected: {one.expect})" for name, one in model.variants().items())
     parameters = "\n".join(f"{name} = {one.default}: {one.about}" for name, one in model.parameters().items())
+    hole = f"{model.expect}: it shows a hole that is there today" if model.expect != "holds" else ""
     return Page(
         model.__name__,
         model.title,
         (
             ("What it models", inspect.getdoc(model) or ""),
+            ("Expected", hole),
             ("Parameters, by --set", parameters),
             ("Variants", variants),
             ("Not modelled", model.not_modelled),
