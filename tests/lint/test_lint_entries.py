@@ -6,7 +6,7 @@ import pytest
 
 from nostale.lint.assumed import Assumed, Came
 from nostale.lint.effects import Effects
-from nostale.lint.entries import Kind, find_entries, missing_kinds, possible
+from nostale.lint.entries import EntryKind, find_entries, missing_kinds, possible
 from nostale.lint.features import ALWAYS, FRED, PTI, SERIALIZE, XENPV
 from nostale.lint.flow import Flow
 from nostale.lint.tables import Group, Replacement
@@ -162,24 +162,24 @@ def test_every_entry_is_found_by_name_table_or_instruction(assemble):
     image = assemble(ENTRIES)
     found = [(one.kind, one.name, one.vector) for one in find_entries(image, Effects(image))]
     assert found == [
-        (Kind.SYSCALL, "entry_SYSCALL_64", None),
-        (Kind.NMI, "asm_exc_nmi", None),
-        (Kind.EXCEPTION, "asm_exc_page_fault", 14),
-        (Kind.EXCEPTION, "odd_gate", 77),
-        (Kind.INTERRUPT, "asm_sysvec_reschedule_ipi", None),
-        (Kind.FRED_USER, "asm_fred_entrypoint_user", None),
-        (Kind.FORK, "ret_from_fork_asm", None),
-        (Kind.GUEST_EXIT, ".noinstr.text+0x4", None),
-        (Kind.IDLE, "idle+0x2", None),
-        (Kind.XEN, "xen_asm_exc_nmi", None),
+        (EntryKind.SYSCALL, "entry_SYSCALL_64", None),
+        (EntryKind.NMI, "asm_exc_nmi", None),
+        (EntryKind.EXCEPTION, "asm_exc_page_fault", 14),
+        (EntryKind.EXCEPTION, "odd_gate", 77),
+        (EntryKind.INTERRUPT, "asm_sysvec_reschedule_ipi", None),
+        (EntryKind.FRED_USER, "asm_fred_entrypoint_user", None),
+        (EntryKind.FORK, "ret_from_fork_asm", None),
+        (EntryKind.GUEST_EXIT, ".noinstr.text+0x4", None),
+        (EntryKind.IDLE, "idle+0x2", None),
+        (EntryKind.XEN, "xen_asm_exc_nmi", None),
     ]
 
 
 def test_kinds_that_are_not_found_are_said(assemble):
     image = assemble(ENTRIES)
     missing = missing_kinds(find_entries(image, Effects(image)))
-    assert {Kind.SYSENTER, Kind.INT80, Kind.MACHINE_CHECK, Kind.FRED_KERNEL} <= set(missing)
-    assert Kind.NMI not in missing
+    assert {EntryKind.SYSENTER, EntryKind.INT80, EntryKind.MACHINE_CHECK, EntryKind.FRED_KERNEL} <= set(missing)
+    assert EntryKind.NMI not in missing
 
 
 def test_a_machine_is_entered_where_its_features_let_it(assemble):
@@ -187,9 +187,18 @@ def test_a_machine_is_entered_where_its_features_let_it(assemble):
     entries = find_entries(image, Effects(image))
 
     def names(assumed):
-        return [one.kind for one in entries if possible(one, assumed) and one.kind not in (Kind.IDLE, Kind.FORK)]
+        return [
+            one.kind for one in entries if possible(one, assumed) and one.kind not in (EntryKind.IDLE, EntryKind.FORK)
+        ]
 
-    native = [Kind.SYSCALL, Kind.NMI, Kind.EXCEPTION, Kind.EXCEPTION, Kind.INTERRUPT, Kind.GUEST_EXIT]
+    native = [
+        EntryKind.SYSCALL,
+        EntryKind.NMI,
+        EntryKind.EXCEPTION,
+        EntryKind.EXCEPTION,
+        EntryKind.INTERRUPT,
+        EntryKind.GUEST_EXIT,
+    ]
     assert names(MACHINE) == native
-    assert names(Assumed("f", frozenset({FRED}), frozenset({XENPV}))) == [Kind.FRED_USER, Kind.GUEST_EXIT]
-    assert names(Assumed("x", frozenset({XENPV}))) == [Kind.XEN]
+    assert names(Assumed("f", frozenset({FRED}), frozenset({XENPV}))) == [EntryKind.FRED_USER, EntryKind.GUEST_EXIT]
+    assert names(Assumed("x", frozenset({XENPV}))) == [EntryKind.XEN]

@@ -9,7 +9,7 @@ from nostale.lint.assumed import Assumed, Came
 from nostale.lint.custom import custom_rule
 from nostale.lint.effects import Effects
 from nostale.lint.engine import lint
-from nostale.lint.entries import Entry, find_entries, from_user, hits_anywhere, missing_kinds
+from nostale.lint.entries import Entry, EntryKind, find_entries, from_user, hits_anywhere, missing_kinds
 from nostale.lint.entry_paths import MACHINES, Entered, Machine, enter
 from nostale.lint.flow import Flow, Site
 from nostale.lint.image import Class, Image, Section, Segment
@@ -24,6 +24,7 @@ from nostale.lint.symbols import Symbol
 from nostale.lint.tables import jump_key, table_places
 from nostale.lint.targets import How, Target, Transfer, Via
 from nostale.lint.walk import Finding
+from nostale.outside.x86_effects import Effect
 
 __all__ = [
     "MACHINES",
@@ -32,9 +33,11 @@ __all__ = [
     "Audited",
     "Came",
     "Class",
+    "Effect",
     "Effects",
     "Entered",
     "Entry",
+    "EntryKind",
     "Finding",
     "Flow",
     "Hop",

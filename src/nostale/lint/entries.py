@@ -19,11 +19,11 @@ from nostale.lint.symbols import Symbol
 from nostale.outside.x86_effects import Effect
 
 
-class Kind(StrEnum):
+class EntryKind(StrEnum):
     """How the kernel comes to run."""
 
     SYSCALL = "SYSCALL"
-    SYSCALL_COMPAT = "SYSCALL, 32-bit"
+    SYSCALL_COMPAT = "32-bit SYSCALL"
     SYSENTER = "SYSENTER"
     INT80 = "INT 80h"
     NMI = "NMI"
@@ -32,8 +32,8 @@ class Kind(StrEnum):
     DOUBLE_FAULT = "#DF"
     EXCEPTION = "exception"
     INTERRUPT = "interrupt"
-    FRED_USER = "FRED, from user mode"
-    FRED_KERNEL = "FRED, from kernel mode"
+    FRED_USER = "FRED from user mode"
+    FRED_KERNEL = "FRED from kernel mode"
     FORK = "first run of a task"
     GUEST_EXIT = "guest exit"
     IDLE = "idle wake-up"
@@ -49,45 +49,57 @@ class Entry:
         vector: where an IDT table of the image names it.
     """
 
-    kind: Kind
+    kind: EntryKind
     name: str
     address: int
     vector: int | None = None
 
 
+_XEN = ("xen_asm_", "xen_entry_")
 _FORK = ("ret_from_fork_asm", "ret_from_fork")  # the latter is C where there is the former (since v6.5)
 # Names of arch/x86/entry/entry_64.S, entry_64_compat.S, entry_64_fred.S, arch/x86/xen/xen-asm.S and
 # arch/x86/kvm/vmx/vmenter.S, v6.1 and v6.12; the first pattern that matches decides.
 _NAMES = tuple(
     (kind, re.compile(rf"(?:{pattern})\Z"))
     for kind, pattern in (
-        (Kind.XEN, r"xen_asm_(?:exc|sysvec)_\w+|xen_entry_\w+"),
-        (Kind.SYSCALL, "entry_SYSCALL_64"),
-        (Kind.SYSCALL_COMPAT, "entry_SYSCALL_compat|entry_SYSCALL32_ignore"),
-        (Kind.SYSENTER, "entry_SYSENTER_compat"),
-        (Kind.INT80, "entry_INT80_compat|asm_int80_emulation"),
-        (Kind.NMI, "asm_exc_nmi"),
-        (Kind.MACHINE_CHECK, "asm_exc_machine_check"),
-        (Kind.DEBUG, "asm_exc_debug"),
-        (Kind.DOUBLE_FAULT, "asm_exc_double_fault"),
-        (Kind.FRED_USER, "asm_fred_entrypoint_user"),
-        (Kind.FRED_KERNEL, "asm_fred_entrypoint_kernel"),
-        (Kind.EXCEPTION, r"asm_exc_\w+"),
-        (Kind.INTERRUPT, r"asm_sysvec_\w+|asm_common_interrupt|asm_spurious_interrupt|(?:irq|spurious)_entries_start"),
-        (Kind.FORK, "|".join(_FORK)),
-        (Kind.GUEST_EXIT, "vmx_vmexit"),
+        (EntryKind.XEN, "|".join(rf"{prefix}\w+" for prefix in _XEN)),
+        (EntryKind.SYSCALL, "entry_SYSCALL_64"),
+        (EntryKind.SYSCALL_COMPAT, "entry_SYSCALL_compat|entry_SYSCALL32_ignore"),
+        (EntryKind.SYSENTER, "entry_SYSENTER_compat"),
+        (EntryKind.INT80, "entry_INT80_compat|asm_int80_emulation"),
+        (EntryKind.NMI, "asm_exc_nmi"),
+        (EntryKind.MACHINE_CHECK, "asm_exc_machine_check"),
+        (EntryKind.DEBUG, "asm_exc_debug"),
+        (EntryKind.DOUBLE_FAULT, "asm_exc_double_fault"),
+        (EntryKind.FRED_USER, "asm_fred_entrypoint_user"),
+        (EntryKind.FRED_KERNEL, "asm_fred_entrypoint_kernel"),
+        (EntryKind.EXCEPTION, r"asm_exc_\w+"),
+        (
+            EntryKind.INTERRUPT,
+            r"asm_sysvec_\w+|asm_common_interrupt|asm_spurious_interrupt|(?:irq|spurious)_entries_start",
+        ),
+        (EntryKind.FORK, "|".join(_FORK)),
+        (EntryKind.GUEST_EXIT, "vmx_vmexit"),
     )
 )
 _IDT_TABLES = ("def_idts", "apic_idts", "early_idts", "early_pf_idts", "ist_idts")  # arch/x86/kernel/idt.c
 _IDT_ENTRY_BYTES, _IDT_ADDRESS_AT = 24, 16  # struct idt_data, arch/x86/include/asm/desc_defs.h
 _FROM_USER = frozenset(
-    {Kind.SYSCALL, Kind.SYSCALL_COMPAT, Kind.SYSENTER, Kind.INT80, Kind.EXCEPTION, Kind.INTERRUPT, Kind.DEBUG}
-    | {Kind.NMI, Kind.MACHINE_CHECK, Kind.DOUBLE_FAULT, Kind.FRED_USER}
+    {
+        EntryKind.SYSCALL,
+        EntryKind.SYSCALL_COMPAT,
+        EntryKind.SYSENTER,
+        EntryKind.INT80,
+        EntryKind.EXCEPTION,
+        EntryKind.INTERRUPT,
+        EntryKind.DEBUG,
+    }
+    | {EntryKind.NMI, EntryKind.MACHINE_CHECK, EntryKind.DOUBLE_FAULT, EntryKind.FRED_USER}
 )
 
 
 # These hit whatever runs, entry code too. A FRED entry does as well, and needs nothing done by hand.
-_ANYWHERE = frozenset({Kind.NMI, Kind.MACHINE_CHECK, Kind.DEBUG, Kind.DOUBLE_FAULT})
+_ANYWHERE = frozenset({EntryKind.NMI, EntryKind.MACHINE_CHECK, EntryKind.DEBUG, EntryKind.DOUBLE_FAULT})
 
 
 def find_entries(image: Image, effects: Effects) -> list[Entry]:
@@ -101,33 +113,39 @@ def find_entries(image: Image, effects: Effects) -> list[Entry]:
             found.setdefault(symbol.address, entry)
     for address, vector in vectors.items():
         if address not in found and image.class_at(address) in PROTECTED:
-            found[address] = Entry(Kind.EXCEPTION, image.name(address), address, vector)
+            found[address] = Entry(EntryKind.EXCEPTION, image.name(address), address, vector)
     for entry in _woken(image, effects):
         found.setdefault(entry.address, entry)
-    order = list(Kind)
+    order = list(EntryKind)
     return sorted(found.values(), key=lambda one: (order.index(one.kind), one.address))
 
 
-def missing_kinds(entries: Iterable[Entry]) -> list[Kind]:
+def missing_kinds(entries: Iterable[Entry]) -> list[EntryKind]:
     """Return the kinds that an image has no entry of."""
     there = {one.kind for one in entries}
-    return [kind for kind in Kind if kind not in there]
+    return [kind for kind in EntryKind if kind not in there]
 
 
 def possible(entry: Entry, assumed: Assumed) -> bool:
     """Return whether a machine can be entered there: an IDT is not used with FRED, nor a native entry under Xen PV."""
     if XENPV in assumed.on:
-        return entry.kind in (Kind.XEN, Kind.FORK, Kind.IDLE)
-    if entry.kind is Kind.XEN:
+        return entry.kind in (EntryKind.XEN, EntryKind.FORK, EntryKind.IDLE)
+    if entry.kind is EntryKind.XEN:
         return XENPV not in assumed.off
     if FRED in assumed.on:
-        return entry.kind in (Kind.FRED_USER, Kind.FRED_KERNEL, Kind.FORK, Kind.GUEST_EXIT, Kind.IDLE)
-    return entry.kind not in (Kind.FRED_USER, Kind.FRED_KERNEL) or FRED not in assumed.off
+        return entry.kind in (
+            EntryKind.FRED_USER,
+            EntryKind.FRED_KERNEL,
+            EntryKind.FORK,
+            EntryKind.GUEST_EXIT,
+            EntryKind.IDLE,
+        )
+    return entry.kind not in (EntryKind.FRED_USER, EntryKind.FRED_KERNEL) or FRED not in assumed.off
 
 
 def from_user(entry: Entry) -> bool:
     """Return whether the entry can come from user mode."""
-    return entry.kind in _FROM_USER or entry.kind is Kind.XEN
+    return entry.kind in _FROM_USER or entry.kind is EntryKind.XEN
 
 
 def hits_anywhere(entry: Entry) -> bool:
@@ -136,13 +154,19 @@ def hits_anywhere(entry: Entry) -> bool:
 
 
 def _candidates(image: Image) -> Iterator[Symbol]:
-    """Yield the names in entry code; a new task begins in code of any class, so that one is looked up."""
+    """Yield the names in entry code, and by name those elsewhere: a new task and Xen PV begin in any code."""
     for section in image.sections:
         if section.kind in (Class.ENTRY, Class.NOINSTR):
             yield from image.symbols.labels.between(section.start, section.end)
     fork = next((one for name in _FORK if (one := image.symbols.named(name)) is not None), None)
     if fork is not None:
         yield fork
+    for prefix in _XEN:
+        yield from (one for one in image.symbols.prefixed(prefix) if _is_code(image, one))
+
+
+def _is_code(image: Image, symbol: Symbol) -> bool:
+    return symbol.address is not None and image.class_at(symbol.address) not in (None, Class.DATA)
 
 
 def _vectors(image: Image) -> dict[int, int]:
@@ -171,5 +195,5 @@ def _woken(image: Image, effects: Effects) -> list[Entry]:
             guest = what is Effect.VMENTER and image.read(place, 3) == b"\x0f\x01\xd8"  # VMRUN comes back behind itself
             if guest or what in (Effect.HLT, Effect.MWAIT):
                 after = place + one[1]
-                found.append(Entry(Kind.GUEST_EXIT if guest else Kind.IDLE, image.place(after), after))
+                found.append(Entry(EntryKind.GUEST_EXIT if guest else EntryKind.IDLE, image.place(after), after))
     return found

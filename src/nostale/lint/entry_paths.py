@@ -3,7 +3,7 @@
 A machine is a set of assumed CPU features. What an entry interrupted is assumed as well where it comes from user mode:
 its tests of the saved CS are then decided, and the paths of an interrupted kernel are none of an entry from user mode.
 Entries that can hit anywhere (NMI, #MC, #DB, #DF, FRED from kernel mode) are also followed as if they had hit kernel
-entry code. A task's first run is none: it comes by a context switch, on a CPU that entered the kernel elsewhere.
+entry code.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from nostale.contract import Automaton
 from nostale.lint.assumed import Assumed, Came
-from nostale.lint.entries import Entry, Kind, from_user, hits_anywhere, possible
+from nostale.lint.entries import Entry, EntryKind, from_user, hits_anywhere, possible
 from nostale.lint.features import FRED, PTI, XENPV
 from nostale.lint.flow import Flow
 from nostale.lint.paths import Enters, Paths, Ways
@@ -107,9 +107,9 @@ def enter(
     run = _Run(flow, machine, automaton, start, events, enters, until)
     found = []
     for entry in entries:
-        if possible(entry, machine.assumed) and entry.kind is not Kind.FORK:
-            if entry.kind is not Kind.FRED_KERNEL:
+        if possible(entry, machine.assumed):
+            if entry.kind is not EntryKind.FRED_KERNEL:
                 found.append(run.of(entry, Came.USER if from_user(entry) else None))
-            if hits_anywhere(entry) or entry.kind is Kind.FRED_KERNEL:
+            if hits_anywhere(entry) or entry.kind is EntryKind.FRED_KERNEL:
                 found.append(run.of(entry, Came.ENTRY))
     return found

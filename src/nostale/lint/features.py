@@ -16,8 +16,8 @@ class Feature:
         return self.name
 
 
-# arch/x86/include/asm/cpufeatures.h, v6.1 and v6.12, which agree on these. Numbers of the synthetic words (3, 7, 8) are
-# the kernel's own; an image whose numbers differ shows no PTI alternative over a CR3 write, which is looked at.
+# arch/x86/include/asm/cpufeatures.h, v6.1 and v6.12, which agree on these. Those of the synthetic words (3, 7, 8, 11)
+# are the kernel's own: of an image that numbers them otherwise both arms are walked, and no entry is found to sync.
 ALWAYS = Feature("X86_FEATURE_ALWAYS", 3 * 32 + 21)
 PCID = Feature("X86_FEATURE_PCID", 4 * 32 + 17)
 PTI = Feature("X86_FEATURE_PTI", 7 * 32 + 11)
@@ -29,6 +29,7 @@ FENCE_SWAPGS_USER = Feature("X86_FEATURE_FENCE_SWAPGS_USER", 11 * 32 + 4)
 FENCE_SWAPGS_KERNEL = Feature("X86_FEATURE_FENCE_SWAPGS_KERNEL", 11 * 32 + 5)
 # Told by name, decided nowhere.
 _OTHERS = (
+    Feature("X86_FEATURE_CLEAR_CPU_BUF", 3 * 32 + 18),
     Feature("X86_FEATURE_KERNEL_IBRS", 7 * 32 + 12),
     Feature("X86_FEATURE_SMAP", 9 * 32 + 20),
     Feature("X86_FEATURE_ENTRY_IBPB", 11 * 32 + 10),

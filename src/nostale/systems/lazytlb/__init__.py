@@ -9,6 +9,7 @@ from nostale.systems.lazytlb.membarrier import INTERRUPTS
 from nostale.systems.system import System
 
 if TYPE_CHECKING:
+    from nostale.lint import AuditRule
     from nostale.prove import Model
     from nostale.systems.claims import Bug, Dispute, NotShown
     from nostale.watch import TraceMonitor
@@ -42,6 +43,12 @@ def _monitors() -> tuple[TraceMonitor, ...]:
     return (MONITOR,)
 
 
+def _rules() -> tuple[AuditRule, ...]:
+    from nostale.systems.lazytlb.image import RULES
+
+    return RULES
+
+
 SYSTEM = System(
     name="lazytlb",
     title="lazy TLB mode and membarrier's core sync",
@@ -52,6 +59,7 @@ SYSTEM = System(
     rely="membarrier returns, page tables are freed",
     contracts=(*CONTRACTS, INTERRUPTS),
     models=_models,
+    rules=_rules,
     bugs=_bugs,
     disputes=_disputes,
     monitors=_monitors,

@@ -74,4 +74,41 @@ NO_FREED_TRANSLATION = Contract(
     automaton=_until_relied_on("lazytlb_no_freed_translation", change="clear", sync="flush", use="reach", rely="free"),
 )
 
-CONTRACTS = (CORE_SYNC, NO_FREED_TRANSLATION)
+_CPU = ("cpu",)
+RETURN_PATH = Contract(
+    id="lazytlb.return-path",
+    title="every way back to user mode synchronises the core after the last kernel code that may have switched tasks",
+    why="membarrier(SYNC_CORE) promises that no thread of the process runs old user text once it returns. It "
+    "interrupts those that run, and relies on the way back to user mode for those that are switched to: where that way "
+    "neither serialises by itself nor comes after something that does, a thread goes on with what its CPU fetched "
+    "before.",
+    remedy="Nothing where a core sync at the switch covers it, as sync_core_before_usermode() does on x86 without page "
+    "table isolation; else make the switch, or the way back, serialise.",
+    keys=_CPU,
+    observer="cpu",
+    events=(
+        Event("kernel", Role.CHANGE, _CPU, "kernel code runs that may switch to another task, whose text has changed"),
+        Event("sync", Role.SYNC, _CPU, "a serialising instruction"),
+        Event("return", Role.USE, _CPU, "return to user mode, by an instruction that does not serialise"),
+        Event("back", Role.OTHER, _CPU, "return to user mode"),
+    ),
+    requirements=("LT-1", "LT-2", "LT-7", "LT-11", "LT-12"),
+    sources=(
+        Source("arch/x86/include/asm/sync_core.h, sync_core_before_usermode(), v6.12"),
+        Source("Documentation/features/sched/membarrier-sync-core/arch-support.txt, v6.12"),
+        Source("SDM vol. 3, Serializing Instructions: IRET is one, SYSRET, SYSEXIT, ERETS and ERETU are none"),
+        Source("Piggin to Lutomirski on exit_lazy_tlb, 13 July 2020"),
+    ),
+    automaton=Automaton.of(
+        "return_path",
+        (
+            *((state, "kernel", STALE) for state in (STALE, FRESH)),
+            *((state, "sync", FRESH) for state in (STALE, FRESH)),
+            (FRESH, "return", FRESH),
+        ),
+        initial=FRESH,
+        forbidden=("back",),
+    ),
+)
+
+CONTRACTS = (CORE_SYNC, NO_FREED_TRANSLATION, RETURN_PATH)

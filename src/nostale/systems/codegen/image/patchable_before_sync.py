@@ -13,8 +13,10 @@ from nostale.lint import (
     Audited,
     AuditRule,
     Class,
+    Effect,
     Effects,
     Entered,
+    EntryKind,
     Finding,
     Flow,
     Hop,
@@ -34,7 +36,6 @@ from nostale.lint import (
     tell_hops,
     tell_way,
 )
-from nostale.outside.x86_effects import Effect
 from nostale.systems.codegen.contract import PATCHABLE_BEFORE_SYNC
 
 _PROTECTED = frozenset({Class.NOINSTR, Class.ENTRY, Class.CPUIDLE, Class.THUNK})
@@ -64,8 +65,8 @@ class _Events:
 
     flow: Flow
     effects: Effects
-    sync_at: str
     patchable: Patchable
+    sync_at: str
     known: dict[int, tuple[Site, Sequence[Occurrence]]]  # most sites are the very same on every machine
     returns_of: tuple[int, int] | None = field(init=False)
 
@@ -145,6 +146,8 @@ def audit(flow: Flow, sync_at: str) -> Audited:
     """
     effects = flow.effects
     entries = find_entries(flow.image, effects)
+    # A task's first run is none of these: it comes by a context switch, on a CPU that entered the kernel elsewhere.
+    hit = [one for one in entries if one.kind is not EntryKind.FORK]
     if sync_at not in (CR3, SERIALIZE):
         _extent(flow, sync_at)
     evidence, reached, looked = [], {}, {}
@@ -154,14 +157,14 @@ def audit(flow: Flow, sync_at: str) -> Audited:
     elsewhere = any(from_user(one) for one in entries)
     for machine in MACHINES:
         automaton = PATCHABLE_BEFORE_SYNC.automaton
-        make = partial(_Events, effects=effects, sync_at=sync_at, patchable=patchable, known=known)
-        got = enter(flow, machine, entries, automaton, "stale", make, enters=_enters, until=frozenset({"fresh"}))
+        make = partial(_Events, effects=effects, patchable=patchable, sync_at=sync_at, known=known)
+        got = enter(flow, machine, hit, automaton, "stale", make, enters=_enters, until=frozenset({"fresh"}))
         for origin in (_USER, _OTHER):
             group = [one for one in got if (origin == _USER) == (from_user(one.entry) or one.came is not None)]
             if not group or (origin == _OTHER and elsewhere and not any(from_user(one.entry) for one in got)):
                 continue
             name = f"{machine.name}, {origin}, sync at {sync_at}"
-            looked[name], reached[name] = group, list(_reached(group, effects, sync_at, patchable))
+            looked[name], reached[name] = group, list(_reached(group, patchable))
             evidence.append((name, _evidence(machine, group, reached[name], sync_at)))
     return Audited(
         tuple(evidence),
@@ -173,12 +176,11 @@ def audit(flow: Flow, sync_at: str) -> Audited:
     )
 
 
-def _reached(group: Sequence[Entered], effects: Effects, sync_at: str, patchable: Patchable) -> Iterable[_Reached]:
+def _reached(group: Sequence[Entered], patchable: Patchable) -> Iterable[_Reached]:
     for one in group:
-        events = _Events(one.flow, effects, sync_at, patchable, {})
         for finding in one.ways.findings:
             if finding.occurrence.event in ("patchable", "later"):
-                for site in events.sites(one.flow.site(finding.address)):
+                for site in patchable.at(finding.address, one.flow.home(finding.address)):
                     if _what(site) == finding.occurrence.what:
                         yield _Reached(site, one, finding, finding.occurrence.event == "later")
 
