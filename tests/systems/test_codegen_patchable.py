@@ -240,3 +240,10 @@ def test_a_kernel_with_pti_runs_nothing_patchable_before_its_cr3_write(shared):
     entered = {row[0]: row[2:] for row in found.tables[1].rows}
     assert entered["entry_SYSCALL_64"][0] == "nothing patchable"
     assert "no sync before instrumentable code" in entered["asm_exc_nmi in entry code"][2]
+
+
+@pytest.mark.shared
+def test_a_kernel_of_a_machine_whose_exceptions_synchronise_is_not_asked(shared):
+    answer = lint(load_image(shared / "data/lint/arm64_partial.o.xz"), [PATCHABLE_BEFORE_SYNC_RULE])
+    assert (answer.results, answer.coverage["kernel_entries"]) == ((), 0)
+    assert answer.coverage["not_about_this_image"] == ["codegen.patchable-before-sync"]

@@ -168,6 +168,51 @@ def test_a_debug_exception_disarms_breakpoints_first(found, body, expected):
     assert found(more=DEBUG.format(body)) == expected
 
 
+GETS = """FUNC native_get_debugreg
+ ret
+ENDF native_get_debugreg
+"""
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("mov $7, %edi", HOLDS),
+        ("mov $7, %r12d\n mov %r12, %rdi", HOLDS),
+        ("mov $6, %edi", PROBE),
+        ("mov $7, %edi\n mov %rbx, %rdi", PROBE),
+        ("mov $7, %edi\n inc %edi", PROBE),
+        ("mov $7, %edi\n test %ebx, %ebx\n je 1f\n 1: nop", PROBE),  # not a straight run: another path may come there
+        ("mov $7, %esi", PROBE),
+    ],
+)
+def test_with_paravirt_the_number_of_the_debug_register_is_an_argument(found, argument, expected):
+    assert found(more=GETS + DEBUG.format(f"{argument}\n call native_get_debugreg\n call plain")) == expected
+
+
+STATIC_CALL = """
+.section .static_call.text,"ax"
+FUNC __SCT__hypercall
+ jmp first
+ENDF __SCT__hypercall
+.data
+.globl __SCK__hypercall
+.type __SCK__hypercall, @object
+__SCK__hypercall: .quad first, 0
+.size __SCK__hypercall, 16
+.section .noinstr.text,"ax"
+FUNC first
+ call plain
+ ret
+ENDF first
+"""
+
+
+def test_what_a_static_call_starts_with_is_not_followed_and_where_it_goes_is_a_doubt(found):
+    more = STATIC_CALL + DEBUG.format("call __SCT__hypercall\n mov %rax, %dr7")
+    assert found(more=more) == [("unknown", "")]
+
+
 def test_what_is_not_in_the_image_or_through_a_pointer_is_a_doubt(found):
     assert [word for word, _ in found("call elsewhere")] == ["unknown"]
     assert [word for word, _ in found("call *%rax")] == ["unknown"]

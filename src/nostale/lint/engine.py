@@ -46,6 +46,8 @@ def lint(image: Image, rules: Sequence[Rule | ImageRule | AuditRule], *, sync_at
             results += [one for machine, part in seen.evidence for one in judged(rule, part, machine)]
             tables += seen.tables
             audited |= seen.coverage
+            if not seen.evidence:
+                idle.append(rule.id)
             continue
         found = evidence[rule.id]() if isinstance(rule, Rule) else rule.look(flow)
         if found is None:

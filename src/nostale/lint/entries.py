@@ -15,6 +15,7 @@ from nostale.lint.assumed import Assumed
 from nostale.lint.effects import PROTECTED, Effects
 from nostale.lint.features import FRED, XENPV
 from nostale.lint.image import Class, Image
+from nostale.lint.machine import X86_64
 from nostale.lint.symbols import Symbol
 from nostale.outside.x86_effects import Effect
 
@@ -103,7 +104,9 @@ _ANYWHERE = frozenset({EntryKind.NMI, EntryKind.MACHINE_CHECK, EntryKind.DEBUG, 
 
 
 def find_entries(image: Image, effects: Effects) -> list[Entry]:
-    """Return every entry of an image, by kind and address; each place once."""
+    """Return every entry of an x86-64 image, by kind and address; each place once. Of another machine's, none."""
+    if image.machine is not X86_64:
+        return []
     found: dict[int, Entry] = {}
     vectors = _vectors(image)
     for symbol in _candidates(image):

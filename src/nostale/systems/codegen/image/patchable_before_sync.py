@@ -400,7 +400,10 @@ PATCHABLE_BEFORE_SYNC_RULE = AuditRule(
     "to kprobes, with __ro_after_init told apart, which cannot change after boot. Boot-time alternatives are not "
     "run-time patches: the arm that the machine has is followed. Where control comes to instrumentable code before "
     "any sync point (a SYSCALL without page table isolation has no serialising instruction at all) that is said, "
-    "and the list is of protected code only: .noinstr.text, .entry.text and .cpuidle.text.",
+    "and the list is of protected code only: .noinstr.text, .entry.text and .cpuidle.text. An arm64 image is not "
+    "asked: there taking an exception synchronises the context by itself (Arm ARM DDI 0487, SCTLR_EL1.EIS, which Linux "
+    "sets), so that what the vector runs is fetched afresh once the patcher's DSB is through: nothing runs before the "
+    "sync point. Waking up from WFI without an exception, as with interrupts masked, is not covered.",
     why=PATCHABLE_BEFORE_SYNC.why,
     example="""\
 entry:	testb	$3, 8(%rsp)

@@ -15,10 +15,14 @@ from nostale.lint import (
     Site,
     Symbol,
     Target,
+    Transfer,
+    Via,
     jump_key,
     table_places,
     tell_way,
 )
+from nostale.outside.instruction import Kind
+from nostale.outside.operands import operands
 from nostale.systems.entry.contract import PROBE_RECURSION
 from nostale.systems.entry.image.noinstr_instrumented import inserted
 from nostale.systems.entry.image.protected import PROTECTED
@@ -40,6 +44,9 @@ _READS = {"cpu_dr7": "disarmed"}  # either no breakpoint is armed, or DR7 is cle
 # Never called where a breakpoint is handled: these enter NMI context first, and ct_nmi_enter() asks for it.
 _NOT_IN_NMI = frozenset({"__rcu_irq_enter_check_tick"})
 _DEBUG, _DR7 = (b"\x0f\x21", b"\x0f\x23"), 7 << 3  # mov from and to a debug register, its number in the last byte
+# With paravirt a debug register is got and set by a slot of pv_ops, its number the first argument.
+_DEBUG_REGISTERS = tuple(f"{by}_{does}_debugreg" for by in ("native", "pv_native", "xen") for does in ("get", "set"))
+_NUMBER_DR7 = 7
 _UNTIL = frozenset({"guarded"})
 
 
@@ -89,6 +96,9 @@ class _Look:
     def _enters(self, site: Site, target: Target) -> bool:
         if target.address is None or target.kind is Class.THUNK or target.name in _NOT_IN_NMI:
             return False
+        transfer = site.transfer
+        if transfer is not None and transfer.via is Via.STATIC_CALL and not transfer.complete:
+            return False  # what it starts with need not be what it keeps; that it is not known is said
         return not self._probeable(target) and not self._fatal(site.address)
 
     def _probeable(self, target: Target) -> bool:
@@ -135,6 +145,11 @@ class _Look:
             function = self.flow.function(site.address)
             event = _RETURNS.get(function.name) if function else None
             return (*found, Occurrence(event)) if event else tuple(found)
+        if (
+            any(one.name in _DEBUG_REGISTERS for one in transfer.targets)
+            and self._argument(site.address) == _NUMBER_DR7
+        ):
+            return (*found, Occurrence("disarmed"))
         if transfer.callee in _CALLS:
             return (*found, Occurrence(_CALLS[transfer.callee]))
         for target in transfer.targets:
@@ -149,6 +164,29 @@ class _Look:
                 what = f"{transfer.how} of {target.name}()"
                 found.append(Occurrence("probe", what, doubt, target.name, Grade.MAY, doubt))
         return tuple(found)
+
+    def _is_dr7(self, address: int, transfer: Transfer) -> bool:
+        named = any(one.name in _DEBUG_REGISTERS for one in transfer.targets)
+        return named and self._argument(address) == _NUMBER_DR7
+
+    def _argument(self, address: int) -> int | None:
+        """Return the constant that a call gets as its first argument, by the straight run of instructions before it."""
+        image, function = self.flow.image, self.flow.function(address)
+        if function is None or function.address is None:
+            return None
+        wanted = "rdi"
+        for at, length, kind, _ in reversed(image.decoded(function.address, address)):
+            if kind is not Kind.NEXT:
+                return None
+            used = operands(image.read(at, length))
+            if wanted not in used.writes:
+                continue
+            if used.mnemonic != "mov" or used.destination != wanted:
+                return None
+            if used.immediate is not None or not used.source:
+                return used.immediate
+            wanted = used.source
+        return None
 
     def _patched(self, site: Site) -> list[Occurrence]:
         why = "it is rewritten while the kernel runs: the INT3 that stands there meanwhile is hit again"
@@ -189,7 +227,11 @@ PROBE_RECURSION_RULE = ImageRule(
             "handled": Bound("a return of kprobe_int3_handler(), or a store to current_kprobe", Grade.EXACT),
             "user": Bound("a call of irqentry_enter_from_user_mode()", Grade.EXACT),
             "latched": Bound("a store to nmi_state", Grade.EXACT),
-            "disarmed": Bound("a read of DR7 or cpu_dr7, which says whether to clear it, or a write", Grade.EXACT),
+            "disarmed": Bound(
+                "a read of DR7 or cpu_dr7, which says whether to clear it, or a write; with paravirt "
+                "get_debugreg() and set_debugreg() of register 7",
+                Grade.EXACT,
+            ),
             "traced": Bound("a store to tracing_irq_cpu", Grade.EXACT),
         },
         start="bare",
