@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from nostale.contract import Answer, BadInput, NostaleError
-from nostale.report import to_html, to_json, to_perfetto, to_sarif, to_text
+from nostale.report import json_pieces, to_html, to_perfetto, to_sarif, to_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -61,8 +61,9 @@ def render(answer: Answer, form: str, output: Path | None, color: str, *, verbos
     """Print an answer, or write it to a file, and return the exit code."""
     for note in _notes(answer):
         note_to_user(note)
+    text: str | Iterable[str]
     if form == "json":
-        text = to_json(answer)
+        text = json_pieces(answer)
     elif form == "html":
         text = to_html(answer)
     elif form == "perfetto":
@@ -114,12 +115,16 @@ def read_text(path: Path) -> str:
         raise BadInput(str(path), f"cannot be read: {reason}", remedy="name a text file that is there") from None
 
 
-def print_or_write(text: str, output: Path | None) -> None:
-    """Write the result to a file if one was named, else to stdout."""
+def print_or_write(text: str | Iterable[str], output: Path | None) -> None:
+    """Write the result, whole or in pieces, to a file if one was named, else to stdout."""
     if output:
         write_whole(output, text)
     else:
-        sys.stdout.write(text)
+        sys.stdout.writelines(_in_pieces(text))
+
+
+def _in_pieces(text: str | Iterable[str]) -> Iterable[str]:
+    return (text,) if isinstance(text, str) else text
 
 
 def _notes(answer: Answer) -> Iterator[str]:
@@ -142,7 +147,7 @@ def wants_colour(color: str, *, to_file: bool) -> bool:
     return bool(os.environ.get("FORCE_COLOR")) or sys.stdout.isatty()
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str | Iterable[str]) -> None:
     """Write a file so that it is there whole or not at all; a device or a pipe is written to, never replaced.
 
     Raises:
@@ -153,7 +158,7 @@ def write_whole(path: Path, text: str) -> None:
     try:
         if path.exists() and not path.is_file():
             with path.open("w", encoding="utf-8") as place:
-                place.write(text)
+                place.writelines(_in_pieces(text))
             return
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     except OSError as error:
@@ -163,7 +168,7 @@ def write_whole(path: Path, text: str) -> None:
     try:
         os.fchmod(handle, 0o666 & ~_umask())
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+            file.writelines(_in_pieces(text))
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -8,7 +8,7 @@ import click
 
 from nostale.cli.common import output_options, print_or_write
 from nostale.contract import Answer
-from nostale.report import page_to_text, to_json
+from nostale.report import json_pieces, page_to_text
 from nostale.systems.catalogue import SYSTEMS
 from nostale.systems.pages import system_page
 
@@ -26,7 +26,7 @@ def systems(form: str, output: Path | None, color: str) -> int:
     nostale explain TI-7        what one of the numbered requirements says
     """
     del color  # pages have none
-    text = to_json(_answer()) if form == "json" else "\n".join(page_to_text(system_page(one)) for one in SYSTEMS)
+    text = json_pieces(_answer()) if form == "json" else "\n".join(page_to_text(system_page(one)) for one in SYSTEMS)
     print_or_write(text, output)
     return 0
 

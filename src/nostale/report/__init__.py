@@ -1,13 +1,14 @@
 """An answer as text, JSON, SARIF, HTML or trace events; the only place that knows colour. Engines return values."""
 
 from nostale.report.html import to_html
-from nostale.report.json import to_json
+from nostale.report.json import json_pieces, to_json
 from nostale.report.page import page_to_markdown, page_to_text
 from nostale.report.perfetto import to_perfetto
 from nostale.report.sarif import to_sarif
 from nostale.report.text import path_to_text, to_text
 
 __all__ = [
+    "json_pieces",
     "page_to_markdown",
     "page_to_text",
     "path_to_text",

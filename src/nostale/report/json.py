@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from json.encoder import encode_basestring
+from typing import Any, Final
 
 from nostale.contract import (
     Answer,
@@ -21,11 +25,84 @@ from nostale.contract import (
 )
 
 Object = dict[str, Any]
+_CAUSES: Final = 1 << 12
+_WRITTEN_AT_ONCE: Final = 1 << 10
 
 
 def to_json(answer: Answer) -> str:
     """Return the whole answer as one JSON object, with a final line break."""
-    return json.dumps(_answer(answer), sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+    return "".join(json_pieces(answer))
+
+
+def json_pieces(answer: Answer) -> Iterator[str]:
+    """Yield what `to_json` returns piece by piece: a million breaks as one text take gigabytes.
+
+    The bytes are those of `json.dumps(..., sort_keys=True, indent=1, ensure_ascii=False)`, whose encoder is Python,
+    too, where it indents.
+    """
+    yield from _pieces(_answer(answer), 0)
+    yield "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Each:
+    """A list that is made an element at a time, as it is written."""
+
+    of: Iterable[Any]
+    made: Callable[[Any], Object]
+
+
+class _Written(str):
+    """JSON as it will stand but for its indentation: no string of JSON holds a line break."""
+
+    __slots__ = ()
+
+
+def _pieces(value: Any, depth: int) -> Iterator[str]:  # noqa: ANN401  # whatever JSON can hold
+    """Yield the parts of `value`, which begins on a line indented by `depth`."""
+    inner, end = "\n" + " " * (depth + 1), "\n" + " " * depth
+    if isinstance(value, _Each):
+        before, some = "[", list[str]()
+        for one in value.of:
+            some += (before, inner, _text(value.made(one), depth + 1))
+            before = ","
+            if len(some) > _WRITTEN_AT_ONCE:
+                yield "".join(some)
+                some.clear()
+        yield "".join((*some, "[]" if before == "[" else f"{end}]"))
+    elif isinstance(value, dict) and value:
+        for number, name in enumerate(sorted(value)):
+            yield f"{',' if number else '{'}{inner}{encode_basestring(name)}: "
+            yield from _pieces(value[name], depth + 1)
+        yield end + "}"
+    elif isinstance(value, list) and value:
+        for number, one in enumerate(value):
+            yield ("," if number else "[") + inner
+            yield from _pieces(one, depth + 1)
+        yield end + "]"
+    else:
+        yield _text(value, depth)
+
+
+def _text(value: Any, depth: int) -> str:  # noqa: ANN401  # likewise
+    """Return the same as one text: for what is small."""
+    kind = type(value)
+    if kind is _Written:
+        return str(value).replace("\n", "\n" + " " * depth)
+    if kind is int:
+        return str(value)
+    if value is None:
+        return "null"
+    if kind is str:
+        return encode_basestring(value)
+    if kind is dict and value:
+        inner = "\n" + " " * (depth + 1)
+        items = [f"{encode_basestring(name)}: {_text(value[name], depth + 1)}" for name in sorted(value)]
+        return "{" + inner + ("," + inner).join(items) + inner[:-1] + "}"
+    if kind is list and value:
+        inner = "\n" + " " * (depth + 1)
+        return "[" + inner + ("," + inner).join([_text(one, depth + 1) for one in value]) + inner[:-1] + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _answer(answer: Answer) -> Object:
@@ -46,7 +123,7 @@ def _answer(answer: Answer) -> Object:
             "complete": search.complete,
         }
     if answer.breaks is not None:
-        made["breaks"] = [_interruption(one) for one in answer.breaks]
+        made["breaks"] = _Each(answer.breaks, _interruption)
         made["causes"] = [_total(one) for one in totals(answer.breaks)]
     if answer.changes is not None:
         made["changes"] = [_change(one) for one in answer.changes]
@@ -149,7 +226,7 @@ def _interruption(one: Interruption) -> Object:
         "start_ns": one.start_ns,
         "duration_ns": one.duration_ns,
         "kind": str(one.kind),
-        "cause": _cause(one.cause),
+        "cause": _written(one.cause),
         "remedy": one.remedy,
         "task": one.task,
         "pid": one.pid,
@@ -164,6 +241,12 @@ def _interruption(one: Interruption) -> Object:
             {"measure": each.measure, "vanishes": str(each.vanishes), "why": each.why} for each in one.what_if
         ]
     return made
+
+
+@lru_cache(_CAUSES)
+def _written(cause: Cause) -> _Written:
+    """Return a cause as it stands in a break: most breaks share theirs with many others."""
+    return _Written(_text(_cause(cause), 0))
 
 
 def _cause(cause: Cause) -> Object:
