@@ -201,6 +201,13 @@ def test_a_function_on_the_blacklist_is_closed_to_kprobes(tmp_path, compiler):
     assert "idle" not in keys(answer(tmp_path, compiler, more=IDLE + blacklist))
 
 
+def test_idle_code_that_is_linked_among_noinstr_code_is_closed_to_kprobes(tmp_path, compiler):
+    linked = IDLE.replace("idle: sti", "__noinstr_text_start: idle: sti") + "__noinstr_text_end: nop\n"
+    assert "idle" not in keys(answer(tmp_path, compiler, more=linked))
+    apart = IDLE + '.section .noinstr.text,"ax"\n__noinstr_text_start: nop\n__noinstr_text_end: nop\n'
+    assert "idle" in keys(answer(tmp_path, compiler, more=apart))
+
+
 @pytest.mark.parametrize(
     ("entry", "sync_at", "word"),
     [
