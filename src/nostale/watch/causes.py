@@ -291,7 +291,7 @@ def _switch(span: Span, joins: Joins) -> Told:
     if span.parts:
         return
     taker = joins.comm(span.next_pid) or str(span.next_pid)
-    woken = joins.waker(span.next_pid, span.row)
+    woken = joins.waker(span.row)
     if joins.syscall(span.pid, span.row) in _YIELDS:
         yield (span.start_ns, span.kind, joins.own(span.cpu, span.pid, "sched_yield"))
     elif taker.startswith("migration/"):

@@ -59,7 +59,7 @@ def _asked(row: int, pid: int, joins: Joins) -> tuple[int, str] | None:
     if (joins.comm(pid) or "").startswith((*_FOR_ANYBODY, "kworker/")):
         return None
     came = joins.came(pid, row)
-    woken = joins.waker(pid, came) if came is not None else None
+    woken = joins.waker(came) if came is not None else None
     return None if woken is None else (woken, f"woke {joins.comm(pid) or pid}")
 
 

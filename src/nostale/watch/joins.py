@@ -17,12 +17,14 @@ A join across a gap in which events of either CPU were lost is not made.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nostale.contract import Cause, Work
 from nostale.watch.index import Index
@@ -49,6 +51,18 @@ _IRQ_FRAMES: Final = (
     "handle_softirqs",
     "__do_softirq",
 )
+_CALL_EVENTS: Final = ("sys_enter", "sys_exit")
+# Events of which it is asked in which system call their thread is.
+_ASKS: Final = (
+    "csd_queue_cpu",
+    "hrtimer_start",
+    "ipi_send_cpu",
+    "ipi_send_cpumask",
+    "sched_switch",
+    "sched_waking",
+    "workqueue_queue_work",
+)
+_NONE, _NOT_ASKED = -1, -2
 _THREADS: Final = (
     "kworker/", "ksoftirqd/", "migration/", "rcu_", "rcuc/", "rcuog/", "rcuop/", "rcuob/", "rcub/", "cpuhp/",
     "kcompactd",
@@ -67,9 +81,13 @@ class Joins:
     _sent: dict[int, tuple[int, ...]] | None = None
     _by_cpu: dict[int, Ints] = field(default_factory=dict)
     _of_kind: dict[tuple[int, tuple[str, ...]], Ints] = field(default_factory=dict)
+    _views: dict[tuple[int, tuple[str, ...]], memoryview] = field(default_factory=dict)
     _lists: dict[tuple[str, str], Index] = field(default_factory=dict)
     _threads: dict[tuple[str, ...], Index] = field(default_factory=dict)
-    _inside: dict[tuple[int, str], tuple[Index, dict[int, int]]] = field(default_factory=dict)
+    _inside: dict[str, memoryview] = field(default_factory=dict)
+    _begun: memoryview | None = None
+    _wakers: memoryview | None = None
+    _backs: tuple[memoryview, memoryview] | None = None
     _named: dict[int, str | None] = field(default_factory=dict)
     _kernel: dict[int, bool] = field(default_factory=dict)
     _own: dict[tuple[int, int, str | None], Cause] = field(default_factory=dict)
@@ -294,10 +312,37 @@ class Joins:
 
     def _open_call(self, pid: int, row: int) -> int | None:
         trace = self.trace
-        opened = self.last_of(pid, row, "sys_enter", "sys_exit")
-        if opened is None or self.event(opened) != "sys_enter":
-            return None
+        if self._begun is None:
+            self._begun = self._join_begun()
+        opened: int | None
+        if pid == int(trace.pid[row]) and self._begun[row] != _NOT_ASKED:
+            opened = self._begun[row]
+            opened = None if opened == _NONE else opened
+        else:
+            opened = self.last_of(pid, row, *_CALL_EVENTS)
+            opened = None if opened is None or self.event(opened) != "sys_enter" else opened
+        if opened is None or not trace.lost:
+            return opened
         return None if trace.lost_between(None, int(trace.ts[opened]), int(trace.ts[row])) else opened
+
+    def _join_begun(self) -> memoryview:
+        """Return for each event by which somebody asks the sys_enter of the call that its thread is in."""
+        trace = self.trace
+        rows = trace.rows(*_ASKS)
+        opened = self._of_threads(_CALL_EVENTS).lasts(trace.pid[rows], rows)
+        if opened.size:
+            number = trace.formats.by_name["sys_enter"].id if trace.has("sys_enter") else -1
+            opened[trace.type[opened] != number] = _NONE
+        return self._column(rows, opened, _NOT_ASKED)
+
+    def _column(self, rows: Ints, values: Ints, other: int = -1) -> memoryview:
+        """Return `values` by row, `other` for rows that are not among `rows`; read without numpy's calls."""
+        column = self._empty(other)
+        column[rows] = values
+        return column.data
+
+    def _empty(self, value: int) -> NDArray[np.int32 | np.int64]:
+        return np.full(len(self.trace), value, np.int32 if len(self.trace) < 1 << 31 else np.int64)
 
     def last_of(self, pid: int, row: int, *events: str) -> int | None:
         """Return a thread's last event of these kinds before `row`, on any CPU."""
@@ -305,7 +350,7 @@ class Joins:
 
     def calls(self) -> Calls:
         """Return every system call: a sys_enter and the sys_exit of its thread just after it, on any CPU."""
-        rows = self._of_threads(("sys_enter", "sys_exit")).rows
+        rows = self._of_threads(_CALL_EVENTS).rows
         if not self.trace.has("sys_enter") or rows.size < 2:
             nothing = np.zeros(0, np.int64)
             return Calls(nothing, nothing, nothing)
@@ -340,47 +385,50 @@ class Joins:
 
     def _open_entry(self, row: int, what: str, entries: Collection[str], exits: Collection[str]) -> int | None:
         """Return the innermost entry on a CPU whose exit had not come at `row`, nor a context switch since."""
-        cpu = int(self.trace.cpu[row])
-        known = self._inside.get((cpu, what))
+        known = self._inside.get(what)
         if known is None:
-            known = self._inside[cpu, what] = self._nesting(cpu, entries, exits)
-        rows, innermost = known
-        before = rows.last(cpu, row)
-        return None if before is None else innermost.get(before)
+            known = self._inside[what] = self._join_inside(entries, exits)
+        innermost: int = known[row]
+        return None if innermost == _NONE else innermost
 
-    def _nesting(self, cpu: int, entries: Collection[str], exits: Collection[str]) -> tuple[Index, dict[int, int]]:
-        """Return all entries, exits and switches of a CPU, and after each of them the innermost open entry, if any."""
+    def _join_inside(self, entries: Collection[str], exits: Collection[str]) -> memoryview:
+        """Return the innermost open entry for every row, from before its own event."""
         trace = self.trace
-        rows = self._rows(cpu, *entries, *exits, "sched_switch")
-        opening = {trace.formats.by_name[name].id for name in entries if trace.has(name)}
-        closing = {trace.formats.by_name[name].id for name in exits if trace.has(name)}
-        open_rows: list[int] = []
-        innermost: dict[int, int] = {}
-        for row, kind in zip(rows.tolist(), trace.type[rows].tolist()):
-            if kind in opening:
-                open_rows.append(row)
-            elif kind not in closing:
-                open_rows.clear()
-            elif open_rows:
-                open_rows.pop()
-            if open_rows:
-                innermost[row] = open_rows[-1]
-        return Index(trace.cpu[rows], rows), innermost
+        inside = self._empty(_NONE)
+        kind = np.zeros(1 << 16, np.int8)
+        for change, names in ((1, entries), (-1, exits)):
+            kind[[trace.formats.by_name[name].id for name in names if trace.has(name)]] = change
+        for cpu in trace.cpus:
+            here, rows = self._cpu_rows(cpu), self._rows(cpu, *entries, *exits, "sched_switch")
+            mine = np.zeros(len(trace), bool)
+            mine[rows] = True
+            before = np.cumsum(mine[here]) - mine[here]
+            inside[here] = np.append(_NONE, innermost(rows, kind[trace.type[rows]]))[before]
+        return inside.data
 
     # --- scheduler, work items, timers
 
-    def waker(self, pid: int, row: int) -> int | None:
-        """Return the sched_waking that led to the switch to `pid` at `row`, None where it had been runnable."""
-        woken = self._last("sched_waking", "pid", pid, row)
-        if woken is None or self._torn(woken, row):
-            return None
-        left = self._last("sched_switch", "prev_pid", pid, row)
-        if left is None or left < woken:
-            return woken
+    def waker(self, row: int) -> int | None:
+        """Return the sched_waking that led to the sched_switch at `row`, None where who came had been runnable."""
+        if self._wakers is None:
+            self._wakers = self._join_wakers()
+        woken: int = self._wakers[row]
+        return None if woken == _NONE or self._torn(woken, row) else woken
+
+    def _join_wakers(self) -> memoryview:
+        trace = self.trace
+        rows = trace.rows("sched_switch")
+        if not rows.size:
+            return self._column(rows, rows)
+        pids = trace.field(rows, "sched_switch", "next_pid")
+        woken = self._by("sched_waking", "pid").lasts(pids, rows)
+        left = self._by("sched_switch", "prev_pid").lasts(pids, rows)
+        came = self._by("sched_switch", "next_pid").lasts(pids, rows)
         # A task may be woken between deciding to sleep and leaving the CPU: then it left asleep, but was woken before.
-        came = self._last("sched_switch", "next_pid", pid, row)
-        asleep = bool(self.number(left, "sched_switch", "prev_state") & 0xFF)
-        return woken if asleep and (came is None or came < woken) else None
+        asleep = np.zeros(rows.size, bool)
+        known = left >= 0
+        asleep[known] = (trace.field(left[known], "sched_switch", "prev_state") & 0xFF) != 0
+        return self._column(rows, np.where((left < woken) | (asleep & (came < woken)), woken, _NONE))
 
     def was_runnable(self, pid: int, row: int) -> bool:
         """Whether `pid`, switched to at `row` and not woken for it, had been willing to run all along."""
@@ -401,9 +449,15 @@ class Joins:
         timer = self.number(row, "hrtimer_expire_entry", "hrtimer")
         return self._sound(self._last("hrtimer_start", "hrtimer", timer, row), row)
 
-    def back(self, pid: int, row: int) -> tuple[int | None, int | None]:
-        """Return the first sched_switch to `pid` and the first from it, on any CPU, after `row`."""
-        return self._next("sched_switch", "next_pid", pid, row), self._next("sched_switch", "prev_pid", pid, row)
+    def back(self, row: int) -> tuple[int | None, int | None]:
+        """Return the first sched_switch to the thread that left at `row`, and the next from it, on any CPU."""
+        if self._backs is None:
+            rows = self.trace.rows("sched_switch")
+            pids = self.trace.field(rows, "sched_switch", "prev_pid") if rows.size else rows
+            came, left = (self._by("sched_switch", name).nexts(pids, rows) for name in ("next_pid", "prev_pid"))
+            self._backs = self._column(rows, came), self._column(rows, left)
+        came_row, left_row = self._backs[0][row], self._backs[1][row]
+        return None if came_row == _NONE else came_row, None if left_row == _NONE else left_row
 
     def came(self, pid: int, row: int) -> int | None:
         """Return the last sched_switch to `pid`, on any CPU, before `row`."""
@@ -415,7 +469,7 @@ class Joins:
         (first, last), rows = index.range(pid), index.rows
         total = 0
         for left in rows[first:last][slice(*np.searchsorted(rows[first:last], [low, high]))].tolist():
-            came, _ = self.back(pid, left)
+            came, _ = self.back(left)
             if came is not None and came < high:
                 total += int(self.trace.ts[came] - self.trace.ts[left])
         return total
@@ -444,9 +498,11 @@ class Joins:
 
     def before(self, cpu: int, row: int, events: tuple[str, ...]) -> int | None:
         """Return the last event of these kinds on one CPU before `row`."""
-        rows = self._rows(cpu, *events)
-        at = int(np.searchsorted(rows, row)) - 1
-        return int(rows[at]) if at >= 0 else None
+        known = self._views.get((cpu, events))
+        if known is None:
+            known = self._views[cpu, events] = np.ascontiguousarray(self._rows(cpu, *events)).data
+        at = bisect_left(known, row)
+        return known[at - 1] if at else None
 
     def _by(self, event: str, name: str) -> Index:
         """Return the rows of one kind of event by one of its fields."""
@@ -456,9 +512,6 @@ class Joins:
             values = self.trace.field(rows, event, name) if rows.size else np.zeros(0, np.int64)
             known = self._lists[event, name] = Index(values, rows)
         return known
-
-    def _next(self, event: str, name: str, value: int, row: int) -> int | None:
-        return self._by(event, name).next(value, row)
 
     def _last(self, event: str, name: str, value: int, row: int) -> int | None:
         return self._by(event, name).last(value, row)
@@ -473,6 +526,31 @@ class Joins:
             return False
         start, end = int(trace.ts[asked]), int(trace.ts[row])
         return any(trace.lost_between(int(trace.cpu[one]), start, end) for one in (asked, row))
+
+
+def innermost(rows: Ints, change: NDArray[np.int8]) -> Ints:
+    """Return for each event the row of the innermost entry that is open after it, -1 where none is.
+
+    Args:
+        rows: `(n,) int64`, of entries, exits and what closes all entries.
+        change: `(n,)`, 1 an entry, -1 an exit (of nothing where nothing is open), 0 what closes all.
+    """
+    if not rows.size:
+        return rows
+    part = np.cumsum(change == 0)
+    depth = np.cumsum(change, dtype=np.int64)
+    # An exit of nothing counts for nothing: depth is above the lowest so far of its part, and below 0 none begins.
+    closed = np.flatnonzero(change == 0)
+    depth -= np.append(0, depth[closed])[part]
+    reach = len(rows) + 1
+    lowest = np.minimum.accumulate(np.minimum(depth, 0) - part * reach) + part * reach
+    depth -= lowest
+    # Of one part and depth the last entry is the one that is open.
+    order = np.lexsort((depth, part))
+    entry = np.where((change == 1)[order], np.arange(len(rows)), -1)
+    found = np.empty(len(rows), np.int64)
+    found[order] = rows[order[np.maximum.accumulate(entry)]]
+    return np.where(depth > 0, found, _NONE)
 
 
 def _call_on(stack: tuple[str, ...]) -> str | None:

@@ -119,7 +119,7 @@ def spans(
     trace: Trace,
     cpu: int,
     is_kernel_thread: Callable[[int], bool],
-    back: Callable[[int, int], tuple[int | None, int | None]],
+    back: Callable[[int], tuple[int | None, int | None]],
     calls: Calls,
     *,
     own: bool = True,
@@ -127,8 +127,7 @@ def spans(
     """Return the stretches of one CPU in order of start.
 
     Args:
-        back: from a thread and the row in which it left a CPU to those in which it next got one and next left one,
-            whichever.
+        back: from the row in which a thread left a CPU to those in which it next got one and next left one, whichever.
         calls: the system calls of all CPUs.
         own: also those that tasks made themselves, system calls and page faults. Without, only such of these are sure
             to be there as a task lost the CPU on the way out of.
@@ -237,7 +236,7 @@ class _Walk:
     trace: Trace
     cpu: int
     is_kernel_thread: Callable[[int], bool]
-    back: Callable[[int, int], tuple[int | None, int | None]]
+    back: Callable[[int], tuple[int | None, int | None]]
     entered: Mapping[int, int]
     done: list[Span] = field(default_factory=list)
     open: list[Span] = field(default_factory=list)
@@ -317,7 +316,7 @@ class _Walk:
 
     def _end_switch(self, span: Span) -> None:
         """Say when a thread that was taken off here got a CPU again; not where events were lost since."""
-        came, left = self.back(span.pid, span.row)
+        came, left = self.back(span.row)
         if came is None or self.trace.lost_between(None, span.start_ns, int(self.trace.ts[came])):
             return
         if left is not None and left < came:  # it had a CPU meanwhile: the switch to it was not recorded

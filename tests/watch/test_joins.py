@@ -1,0 +1,133 @@
+"""Joins taken a column at a time: the same as the plain search back, or on, from one event."""
+
+import random
+
+import numpy as np
+import pytest
+
+from nostale.watch.index import Index
+from nostale.watch.joins import Joins, innermost
+from nostale.watch.script import parse
+
+PIDS = (0, 7, 8, 9)
+ENTRIES = ("local_timer", "softirq")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_many_look_ups_at_once_are_each_the_look_up_of_one(seed):
+    rng = np.random.default_rng(seed)
+    many = int(rng.integers(0, 40))
+    keys, rows = rng.integers(-3, 4, many) * (1 << 40), np.sort(rng.choice(200, many, replace=False))
+    index = Index(keys, rows)
+    asked, at = rng.integers(-4, 5, 300) * (1 << 40), rng.integers(0, 220, 300)
+    pairs = list(zip(asked.tolist(), at.tolist()))
+    assert index.lasts(asked, at).tolist() == [none_as(-1, index.last(*pair)) for pair in pairs]
+    assert index.nexts(asked, at).tolist() == [none_as(-1, index.next(*pair)) for pair in pairs]
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_the_innermost_entry_is_the_one_that_a_stack_has_on_top(seed):
+    rng = np.random.default_rng(seed)
+    change = rng.choice(np.array([1, 1, -1, -1, 0], np.int8), int(rng.integers(0, 60)))
+    rows = np.cumsum(rng.integers(1, 9, len(change)))
+    entered, expected = [], []
+    for row, one in zip(rows.tolist(), change.tolist()):
+        if one == 1:
+            entered.append(row)
+        elif one == 0:
+            entered.clear()
+        elif entered:
+            entered.pop()
+        expected.append(entered[-1] if entered else -1)
+    assert innermost(rows, change).tolist() == expected
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_who_woke_came_back_or_was_in_a_call_is_found_as_by_looking_at_each_event(seed):
+    trace = parse(made(random.Random(seed)), comms={pid: f"t{pid}" for pid in PIDS})
+    joins = Joins(trace)
+    events = [Event(joins, row) for row in range(len(trace))]
+    found = 0
+    for row, one in enumerate(events):
+        before, after = events[:row], events[row + 1 :]
+        assert joins.syscall(one.pid, row) == call_of(one.pid, before)
+        assert joins.inside_entry(row) == inside(one.cpu, before)
+        if one.name == "sched_switch":
+            woken = waker(one.to, before)
+            found += woken is not None
+            assert joins.waker(row) == woken
+            came = next((each.row for each in after if each.name == "sched_switch" and each.to == one.pid), None)
+            left = next((each.row for each in after if each.name == "sched_switch" and each.pid == one.pid), None)
+            assert joins.back(row) == (came, left)
+    assert found
+
+
+class Event:
+    def __init__(self, joins, row):
+        trace = joins.trace
+        self.row, self.name = row, joins.event(row)
+        self.cpu, self.pid = int(trace.cpu[row]), int(trace.pid[row])
+        if self.name == "sched_switch":
+            self.to = trace.number(row, "sched_switch", "next_pid")
+            self.slept = trace.number(row, "sched_switch", "prev_state") != 0
+        if self.name == "sched_waking":
+            self.woken = trace.number(row, "sched_waking", "pid")
+
+
+def made(rng):
+    """A trace in which anything may follow anything, as where events were not recorded."""
+    lines = []
+    for at in range(120):
+        cpu, pid = rng.randrange(2), rng.choice(PIDS)
+        event = rng.choice(
+            [
+                f"sched_switch prev_pid={pid} prev_state={rng.choice((0, 1))} next_pid={rng.choice(PIDS)}",
+                f"sched_waking pid={rng.choice(PIDS)}",
+                "sys_enter id=10",
+                "sys_exit id=10",
+                f"hrtimer_start hrtimer={rng.randrange(1, 4)} function=hrtimer_wakeup",
+                "local_timer_entry",
+                "local_timer_exit",
+                "softirq_entry vec=1",
+                "softirq_exit vec=1",
+            ]
+        )
+        lines.append(f"{cpu} {100 + at} {pid} {event}")
+    return "\n".join(lines)
+
+
+def call_of(pid, before):
+    calls = [each.name for each in before if each.pid == pid and each.name in ("sys_enter", "sys_exit")]
+    return "mprotect" if calls and calls[-1] == "sys_enter" else None
+
+
+def inside(cpu, before):
+    depth = 0
+    for each in before:
+        if each.cpu != cpu:
+            continue
+        if each.name == "sched_switch":
+            depth = 0
+        elif each.name.removesuffix("_entry") in ENTRIES:
+            depth += 1
+        elif each.name.removesuffix("_exit") in ENTRIES:
+            depth = max(0, depth - 1)
+    return depth > 0
+
+
+def waker(pid, before):
+    woken = last(each.row for each in before if each.name == "sched_waking" and each.woken == pid)
+    left = last(each.row for each in before if each.name == "sched_switch" and each.pid == pid)
+    came = last(each.row for each in before if each.name == "sched_switch" and each.to == pid)
+    if woken is None or left is None or left < woken:
+        return woken
+    slept = next(each.slept for each in before if each.row == left)
+    return woken if slept and (came is None or came < woken) else None
+
+
+def last(rows):
+    return max(rows, default=None)
+
+
+def none_as(other, value):
+    return other if value is None else value
