@@ -1,11 +1,11 @@
-"""A seeded part of the fuzz runs, and that every format says the same; `python -m tests.watch.fuzz` is the whole."""
+"""A seeded part of the fuzz runs, and that every format says the same; `python -m tests.watch.damage` is the whole."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tests.watch import fuzz, recordings
+from tests.watch import damage, recordings
 
 from nostale.contract import BadInput
 from nostale.watch import analyse, perfdata, read_trace
@@ -13,7 +13,7 @@ from nostale.watch.script import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = 250
-_RUN = "import sys; from tests.watch import fuzz; sys.exit(fuzz.main())"
+_RUN = "import sys; from tests.watch import damage; sys.exit(damage.main())"
 
 
 def run(*arguments):
@@ -33,7 +33,7 @@ def test_every_damaged_recording_is_answered_or_refused_in_one_line(how):
 
 
 def test_what_unpacks_to_more_than_there_is_memory_for_is_refused(tmp_path):
-    for path in fuzz.bombs(tmp_path).values():
+    for path in damage.bombs(tmp_path).values():
         with pytest.raises(BadInput, match=r"over 512 times its|a line of over"):
             read_trace(path)
     done = run("--cases", 0, "--bombs")
@@ -41,11 +41,11 @@ def test_what_unpacks_to_more_than_there_is_memory_for_is_refused(tmp_path):
 
 
 def test_a_reader_that_takes_too_much_is_caught(tmp_path):
-    assert fuzz.tried(tmp_path, lambda _: str(len(bytearray(1 << 30)))).word == "memory"
-    assert fuzz.tried(tmp_path, lambda _: 1 // 0).word == "crash"
+    assert damage.tried(tmp_path, lambda _: str(len(bytearray(1 << 30)))).word == "memory"
+    assert damage.tried(tmp_path, lambda _: 1 // 0).word == "crash"
 
 
-BUILT = {name: make for name, make in fuzz.FORMS.items() if name != "text"}
+BUILT = {name: make for name, make in damage.FORMS.items() if name != "text"}
 
 
 @pytest.mark.parametrize("name", sorted(BUILT))

@@ -1,6 +1,6 @@
 """Damaged recordings of every format, each read and analysed in a process of its own with limits.
 
-    python -m tests.watch.fuzz --cases 10000 --seed 1
+    python -m tests.watch.damage --cases 10000 --seed 1
 
 What comes of it is an answer or one line, nothing else. What is damaged: sizes, counts and offsets anywhere, circles
 among them, pages and records, what is compressed, lines of text; and files that unpack to more than anyone has.
