@@ -8,6 +8,7 @@ from nostale.systems.codegen import SYSTEM as CODEGEN
 from nostale.systems.codegen.contract import MODEL_DRIFT
 from nostale.systems.drift_rule import drift_rule
 from nostale.systems.isolation import SYSTEM as ISOLATION
+from nostale.systems.lazytlb import SYSTEM as LAZYTLB
 
 KERNEL = (("patch", ("poke|__poke", "sync", "poke|__poke")),)
 DECLARED = "void poke(void); void __poke(void); void sync(void); int maybe(void);\n"
@@ -53,7 +54,7 @@ def test_an_image_without_such_functions_is_not_judged(build):
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("system", [CODEGEN, ISOLATION], ids=lambda one: one.name)
+@pytest.mark.parametrize("system", [CODEGEN, ISOLATION, LAZYTLB], ids=lambda one: one.name)
 def test_the_models_agree_with_the_kernel(shared, system):
     rules = [rule for rule in system.rules() if rule.id.endswith("model-drift")]
     answer = lint(load_image(shared / "data/lint/vmlinux_base.o.xz"), rules)

@@ -9,7 +9,7 @@ from nostale.systems.lazytlb.membarrier import INTERRUPTS
 from nostale.systems.system import System
 
 if TYPE_CHECKING:
-    from nostale.lint import AuditRule
+    from nostale.lint import AuditRule, ImageRule
     from nostale.prove import Model
     from nostale.systems.claims import Bug, Dispute, NotShown
     from nostale.watch import TraceMonitor
@@ -43,7 +43,7 @@ def _monitors() -> tuple[TraceMonitor, ...]:
     return (MONITOR,)
 
 
-def _rules() -> tuple[AuditRule, ...]:
+def _rules() -> tuple[AuditRule | ImageRule, ...]:
     from nostale.systems.lazytlb.image import RULES
 
     return RULES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nostale.contract import FRESH, STALE, Automaton, Contract, Event, Role, Source
+from nostale.systems.drift import drift_contract
 
 RELIED_ON = "relied on"  # stale, and the changer has gone on: from here the view must not be used
 
@@ -111,4 +112,6 @@ RETURN_PATH = Contract(
     ),
 )
 
-CONTRACTS = (CORE_SYNC, NO_FREED_TRANSLATION, RETURN_PATH)
+MODEL_DRIFT = drift_contract("lazytlb")
+
+CONTRACTS = (CORE_SYNC, NO_FREED_TRANSLATION, RETURN_PATH, MODEL_DRIFT)
