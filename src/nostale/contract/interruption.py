@@ -26,6 +26,8 @@ class Kind(StrEnum):
     NMI = "nmi"
     UNSEEN = "unseen"
 
+    __hash__ = str.__hash__  # an Enum's own is Python, and recordings have a million breaks to look up by it
+
 
 class Work(StrEnum):
     """What ran on the interrupted CPU."""
@@ -48,6 +50,8 @@ class Work(StrEnum):
     SELF = "self"
     HOST = "host"
     UNKNOWN = "unknown"
+
+    __hash__ = str.__hash__  # likewise
 
 
 @dataclass(frozen=True, slots=True)

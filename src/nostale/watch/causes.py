@@ -35,7 +35,7 @@ def interruptions(span: Span, joins: Joins) -> Iterator[Interruption]:
         yield Interruption(
             span.cpu,
             start,
-            _share(span, [start], 0),
+            span.own_ns,
             kind,
             cause,
             text,
@@ -90,8 +90,6 @@ def _share(span: Span, starts: list[int], number: int) -> int | None:
     """Return the part of a stretch that is the `number`-th thing's: until the next one starts, the last to the end."""
     if span.end_ns is None:
         return None
-    if len(starts) == 1:
-        return span.own_ns
     end = starts[number + 1] if number + 1 < len(starts) else span.end_ns
     return max(0, end - starts[number])
 

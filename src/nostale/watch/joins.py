@@ -328,8 +328,8 @@ class Joins:
     def _join_begun(self) -> memoryview:
         """Return for each event by which somebody asks the sys_enter of the call that its thread is in."""
         trace = self.trace
-        rows = trace.rows(*_ASKS)
-        opened = self._of_threads(_CALL_EVENTS).lasts(trace.pid[rows], rows)
+        asks = self._of_threads(_ASKS)
+        rows, opened = asks.rows, self._of_threads(_CALL_EVENTS).lasts(asks.keys, asks.rows)
         if opened.size:
             number = trace.formats.by_name["sys_enter"].id if trace.has("sys_enter") else -1
             opened[trace.type[opened] != number] = _NONE
@@ -417,13 +417,13 @@ class Joins:
 
     def _join_wakers(self) -> memoryview:
         trace = self.trace
-        rows = trace.rows("sched_switch")
+        switches = self._by("sched_switch", "next_pid")
+        pids, rows = switches.keys, switches.rows
         if not rows.size:
             return self._column(rows, rows)
-        pids = trace.field(rows, "sched_switch", "next_pid")
         woken = self._by("sched_waking", "pid").lasts(pids, rows)
         left = self._by("sched_switch", "prev_pid").lasts(pids, rows)
-        came = self._by("sched_switch", "next_pid").lasts(pids, rows)
+        came = switches.lasts(pids, rows)
         # A task may be woken between deciding to sleep and leaving the CPU: then it left asleep, but was woken before.
         asleep = np.zeros(rows.size, bool)
         known = left >= 0
@@ -452,10 +452,9 @@ class Joins:
     def back(self, row: int) -> tuple[int | None, int | None]:
         """Return the first sched_switch to the thread that left at `row`, and the next from it, on any CPU."""
         if self._backs is None:
-            rows = self.trace.rows("sched_switch")
-            pids = self.trace.field(rows, "sched_switch", "prev_pid") if rows.size else rows
-            came, left = (self._by("sched_switch", name).nexts(pids, rows) for name in ("next_pid", "prev_pid"))
-            self._backs = self._column(rows, came), self._column(rows, left)
+            from_, to = (self._by("sched_switch", name) for name in ("prev_pid", "next_pid"))
+            came, left = (index.nexts(from_.keys, from_.rows) for index in (to, from_))
+            self._backs = self._column(from_.rows, came), self._column(from_.rows, left)
         came_row, left_row = self._backs[0][row], self._backs[1][row]
         return None if came_row == _NONE else came_row, None if left_row == _NONE else left_row
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -79,7 +80,7 @@ class Span:
     start_ns: int
     end_ns: int | None = None
     nested_ns: int = 0
-    parts: list[int] = field(default_factory=list)
+    parts: tuple[int, ...] = ()
     next_pid: int = 0
     via: Span | None = None
     at_most_ns: int | None = None
@@ -150,16 +151,17 @@ def spans(
         while lost and ts >= lost[-1]:
             lost.pop()
             walk.forget()
-        if kind in opens:
+        if kind == switch:
+            walk.switch(row, ts, *next(switched))
+        elif kind in opens:
             walk.open.append(Span(*opens[kind], row, cpu, pid, ts))
         elif kind in closes:
             walk.leave(closes[kind], ts)
-        elif kind == switch:
-            walk.switch(row, ts, *next(switched))
         else:
             walk.see(names[kind], row, ts, pid)
     walk.forget()
-    return sorted(walk.done, key=lambda span: span.row)
+    walk.done.sort(key=attrgetter("row"))
+    return walk.done
 
 
 def own_entries(trace: Trace, cpu: int, is_nobody: Callable[[int], bool], pid: int | None) -> int:
@@ -207,8 +209,9 @@ class _Switches:
     runnable: NDArray[np.bool_]
 
     def each(self) -> Iterator[tuple[int, int, bool]]:
-        for _, *one in _each(np.arange(len(self.rows)), self.prev, self.to, self.runnable):
-            yield one[0], one[1], bool(one[2])
+        for start in range(0, len(self.rows), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            yield from zip(self.prev[some].tolist(), self.to[some].tolist(), self.runnable[some].tolist())
 
 
 def _switches(trace: Trace, rows: Ints) -> _Switches:
@@ -249,7 +252,7 @@ class _Walk:
 
     def leave(self, name: str, ts: int) -> None:
         """Close the innermost open stretch of that name; those inside it have lost their exits."""
-        if not any(span.what == name for span in self.open):
+        if not (self.open and self.open[-1].what == name) and not any(span.what == name for span in self.open):
             return
         while True:
             span = self.open.pop()
@@ -283,16 +286,17 @@ class _Walk:
             self._finish(Span(Kind.NMI, name, row, self.cpu, pid, ts))
         elif name == "workqueue_execute_start":
             if self.running is not None and self.running.next_pid == pid:
-                self.running.parts.append(row)
+                self.running.parts += (row,)
         elif self.open:
-            self.open[-1].parts.append(row)
+            self.open[-1].parts += (row,)
         elif row in self.bare:
-            self.open.append(Span(Kind.IPI_CALL, name, row, self.cpu, pid, ts, parts=[row]))
+            self.open.append(Span(Kind.IPI_CALL, name, row, self.cpu, pid, ts, parts=(row,)))
 
     def switch(self, row: int, ts: int, prev: int, to: int, runnable: bool) -> None:
-        for span in self.open:  # their exits were not recorded: nothing interrupts across a switch
-            self._finish(span)
-        self.open.clear()
+        if self.open:  # their exits were not recorded: nothing interrupts across a switch
+            for span in self.open:
+                self._finish(span)
+            self.open.clear()
         self.left[prev] = ts
         self.running = None
         if runnable and prev != 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from struct import Struct
+from struct import Struct, unpack_from
 
 import numpy as np
 from numpy.typing import NDArray
@@ -219,10 +219,10 @@ class Trace:
         """Return the functions of a `kernel_stack` event, innermost first, the tracer's own frames left out."""
         caller = self._field("kernel_stack", "caller")
         start, size = int(self.offset[row]), int(self.size[row])
-        declared = int(self.field(np.array([row]), "kernel_stack", "size")[0])
+        declared = self.reader("kernel_stack", "size")(row)
         count = max(0, min(declared, (size - caller.offset) // 8))
-        frames = gather(self.raw, start + caller.offset + 8 * np.arange(count), 8, signed=False)
-        names = [self.origin.symbols.name(int(one)) for one in frames if int(one) != (1 << 64) - 1]
+        frames = unpack_from(f"<{count}Q", self.raw.data, start + caller.offset)
+        names = [self.origin.symbols.name(one) for one in frames if one != (1 << 64) - 1]
         while names and names[0].startswith(_TRACER):
             del names[0]
         return tuple(names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from nostale.contract import Work
@@ -69,6 +70,7 @@ _SOFTIRQS: Final = {
     7: Work.TICK,
     9: Work.RCU,
 }
+_NAMES: Final = 1 << 10  # of functions, few of which are asked for again and again
 SOFTIRQ_NAMES: Final = ("HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU")
 
 
@@ -77,6 +79,7 @@ def _plain(name: str) -> str:
     return name.partition(".")[0]
 
 
+@lru_cache(_NAMES)
 def work_of_function(name: str) -> Work:
     """Return what a function is for, `unknown` where no table has it.
 
@@ -94,6 +97,7 @@ def work_of_function(name: str) -> Work:
     return next((work for prefix, work in _PREFIXES if name.startswith(prefix)), Work.UNKNOWN)
 
 
+@lru_cache(_NAMES)
 def work_of_sender(callsite: str, stack: tuple[str, ...]) -> Work:
     """Return why a reschedule IPI was sent, by its callsite or, where that does not tell, by the sender's stack."""
     for names, work in _SENDERS:
