@@ -1,12 +1,16 @@
 """Joins taken a column at a time: the same as the plain search back, or on, from one event."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from nostale.watch import analyse
+from nostale.watch.causes import OWN
 from nostale.watch.index import Index
 from nostale.watch.joins import Joins, innermost
+from nostale.watch.ring import Lost
 from nostale.watch.script import parse
 
 PIDS = (0, 7, 8, 9)
@@ -62,6 +66,17 @@ def test_who_woke_came_back_or_was_in_a_call_is_found_as_by_looking_at_each_even
     assert found
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_without_the_tasks_own_entries_the_others_are_told_as_with_them(seed):
+    rng = random.Random(seed)
+    trace = parse(made(rng, many=300, one_cpu_each=True), comms={pid: f"t{pid}" for pid in PIDS})
+    lost = Lost(0, 180, 200, 5)
+    trace = replace(trace, table=replace(trace.table, lost=(lost,) if seed % 2 else ()))
+    told = [one for one in analyse(trace).breaks if one.kind not in OWN]
+    assert len(told) > 5
+    assert list(analyse(trace, own=False).breaks) == told
+
+
 class Event:
     def __init__(self, joins, row):
         trace = joins.trace
@@ -74,17 +89,23 @@ class Event:
             self.woken = trace.number(row, "sched_waking", "pid")
 
 
-def made(rng):
-    """A trace in which anything may follow anything, as where events were not recorded."""
-    lines = []
-    for at in range(120):
-        cpu, pid = rng.randrange(2), rng.choice(PIDS)
+def made(rng, many=120, one_cpu_each=False):
+    """A trace in which anything may follow anything, as where events were not recorded.
+
+    With `one_cpu_each` a thread is where the last switch to it was, and on no CPU after one from it.
+    """
+    lines, running = [], [0, 0]
+    for at in range(many):
+        cpu, pid, to = rng.randrange(2), rng.choice(PIDS), rng.choice(PIDS)
+        if one_cpu_each:
+            pid, to = running[cpu], rng.choice([one for one in PIDS if one == 0 or one not in running])
         event = rng.choice(
             [
-                f"sched_switch prev_pid={pid} prev_state={rng.choice((0, 1))} next_pid={rng.choice(PIDS)}",
+                f"sched_switch prev_pid={pid} prev_state={rng.choice((0, 1))} next_pid={to}",
                 f"sched_waking pid={rng.choice(PIDS)}",
                 "sys_enter id=10",
                 "sys_exit id=10",
+                "page_fault_user address=1",
                 f"hrtimer_start hrtimer={rng.randrange(1, 4)} function=hrtimer_wakeup",
                 "local_timer_entry",
                 "local_timer_exit",
@@ -92,6 +113,8 @@ def made(rng):
                 "softirq_exit vec=1",
             ]
         )
+        if event.startswith("sched_switch"):
+            running[cpu] = to
         lines.append(f"{cpu} {100 + at} {pid} {event}")
     return "\n".join(lines)
 

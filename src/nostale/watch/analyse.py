@@ -65,7 +65,7 @@ def analyse(
         found: list[Span] = []
         for cpu in watched:
             tell(f"events of CPU {cpu}")
-            of_cpu = spans(trace, cpu, joins.is_kernel_thread, joins.back, calls, own=own)
+            of_cpu = spans(trace, cpu, joins.is_kernel_thread, joins.back, joins.waker, calls, own=own)
             entries += own_entries(trace, cpu, joins.is_kernel_thread, pid)
             found += of_cpu if pid is None else [span for span in of_cpu if span.pid == pid]
         if own and len(watched) > 1:

@@ -121,6 +121,7 @@ def spans(
     cpu: int,
     is_kernel_thread: Callable[[int], bool],
     back: Callable[[int], tuple[int | None, int | None]],
+    waker: Callable[[int], int | None],
     calls: Calls,
     *,
     own: bool = True,
@@ -129,9 +130,10 @@ def spans(
 
     Args:
         back: from the row in which a thread left a CPU to those in which it next got one and next left one, whichever.
+        waker: from the row of a switch to that which woke who came, None where he had waited for his turn.
         calls: the system calls of all CPUs.
         own: also those that tasks made themselves, system calls and page faults. Without, only such of these are sure
-            to be there as a task lost the CPU on the way out of.
+            to be there as a task lost the CPU on the way out of to one that had waited for its turn.
 
     Cost: O(events of the kinds above on that CPU).
     """
@@ -139,7 +141,7 @@ def spans(
     rows = rows[trace.cpu[rows] == cpu]
     switches = _switches(trace, rows)
     if not own:
-        rows, calls = _without_own(trace, rows, switches, calls)
+        rows, switches, calls = _without_own(trace, rows, switches, calls, waker)
     walk = _Walk(trace, cpu, is_kernel_thread, back, calls.entered(), bare=_bare_calls(trace))
     names = {trace.formats.by_name[name].id: name for name in (*ENTRIES, *EXITS, *OTHERS) if trace.has(name)}
     opens = {number: (ENTRIES[name], name) for number, name in names.items() if name in ENTRIES}
@@ -172,23 +174,45 @@ def own_entries(trace: Trace, cpu: int, is_nobody: Callable[[int], bool], pid: i
     return sum(count for one, count in made if pid in (None, one) and one != 0 and not is_nobody(one))
 
 
-def _without_own(trace: Trace, rows: Ints, switches: _Switches, calls: Calls) -> tuple[Ints, Calls]:
-    """Leave out the tasks' own entries, but for the last one before each switch that took the CPU from a task."""
+def _without_own(
+    trace: Trace, rows: Ints, switches: _Switches, calls: Calls, waker: Callable[[int], int | None]
+) -> tuple[Ints, _Switches, Calls]:
+    """Leave out what shows in no stretch but in the tasks' own entries.
+
+    The last of those before a switch stays where the cause may be asked of it: the switch took the CPU from a task and
+    gave it to one that nobody woke. Of several switches in a row that took it from nobody the last one stays.
+    """
     numbers = {name: trace.formats.by_name[name].id for name in _MINE if trace.has(name)}
     kind = np.zeros(1 << 16, np.uint8)  # 1 begins one, 2 ends one
     kind[[numbers[name] for name in ("sys_enter", "user_enter") if name in numbers]] = 1
     kind[[numbers[name] for name in ("sys_exit", "page_fault_user") if name in numbers]] = 2
     mine = kind[trace.type[rows]]
-    ended = rows[mine == 2]
-    taken = switches.rows[switches.runnable & (switches.prev != 0)]
-    at = np.searchsorted(ended, taken) - 1
+    told = _told_here(trace, calls)
+    ended = rows[(mine == 2) & ((trace.type[rows] != numbers.get("sys_exit", -1)) | told[rows])]
+    takes = switches.runnable & (switches.prev != 0)
+    turns = np.array([row for row in switches.rows[takes].tolist() if waker(row) is None], np.int64)
+    at = np.searchsorted(ended, turns) - 1
     last = ended[at[at >= 0]]
     calls = calls.among(last)
     # A call that another began after, its end unseen, ends there: both tell what came last.
     wanted = np.zeros(len(trace), bool)
     for kept in (rows[mine == 0], last, calls.enters, calls.loose):
         wanted[kept] = True
-    return rows[wanted[rows]], calls
+    rows = rows[wanted[rows]]
+    idle = np.zeros(len(trace), bool)
+    idle[switches.rows[~takes]] = True
+    wanted[rows[:-1][idle[rows[:-1]] & idle[rows[1:]]]] = False
+    return rows[wanted[rows]], switches.among(wanted[switches.rows]), calls
+
+
+def _told_here(trace: Trace, calls: Calls) -> NDArray[np.bool_]:
+    """Return for each row whether it ends a call that began on the same CPU, nothing of which was lost since."""
+    told = np.zeros(len(trace), bool)
+    told[calls.exits] = trace.cpu[calls.enters] == trace.cpu[calls.exits]
+    for one in trace.lost:
+        across = (trace.ts[calls.enters] < one.before_ns) & (one.before_ns <= trace.ts[calls.exits])
+        told[calls.exits[across & (trace.cpu[calls.exits] == one.cpu)]] = False
+    return told
 
 
 def _bare_calls(trace: Trace) -> frozenset[int]:
@@ -207,6 +231,9 @@ class _Switches:
     prev: Ints
     to: Ints
     runnable: NDArray[np.bool_]
+
+    def among(self, chosen: NDArray[np.bool_]) -> _Switches:
+        return _Switches(self.rows[chosen], self.prev[chosen], self.to[chosen], self.runnable[chosen])
 
     def each(self) -> Iterator[tuple[int, int, bool]]:
         for start in range(0, len(self.rows), _AT_ONCE):
