@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from heapq import nsmallest
 
 from nostale.contract import Cause, Change, Interruption, Vanishes, totals
 from nostale.report.line import Line, line, safe
@@ -94,10 +95,15 @@ def _sums(total_ns: int, worst_ns: int | None, unknown: int) -> tuple[str, str]:
 
 
 def _by_sender(breaks: Iterable[Interruption]) -> Iterator[Line]:
-    groups: dict[tuple[str, str, str, str], list[Interruption]] = {}
+    alike: dict[tuple[object, ...], list[Interruption]] = defaultdict(list)
     for one in breaks:
-        key = (str(one.cause.kind), str(one.kind), sender_of(one.cause), one.cause.function or "-")
-        groups.setdefault(key, []).append(one)
+        cause = one.cause
+        alike[cause.kind, one.kind, cause.task, cause.pid, cause.behalf, cause.function].append(one)
+    groups: dict[tuple[str, str, str, str], list[Interruption]] = defaultdict(list)
+    for some in alike.values():  # what differs may be told alike
+        first = some[0]
+        key = (str(first.cause.kind), str(first.kind), sender_of(first.cause), first.cause.function or "-")
+        groups[key] += some
     rows = []
     ordered = sorted(groups.items(), key=lambda pair: (-len(pair[1]), pair[0]))
     for key, members in ordered[:_SENDERS_SHOWN]:
@@ -110,11 +116,11 @@ def _by_sender(breaks: Iterable[Interruption]) -> Iterator[Line]:
         yield line(f"  and {rest:,} more, in {len(ordered) - _SENDERS_SHOWN:,} groups")
 
 
-def _longest(breaks: Iterable[Interruption]) -> Iterator[Line]:
-    ordered = sorted(breaks, key=lambda one: (-(one.duration_ns or 0), one.start_ns))
-    yield line(f"  the longest {min(_BREAKS_SHOWN, len(ordered))} of {len(ordered)}:")
+def _longest(breaks: Sequence[Interruption]) -> Iterator[Line]:
+    longest = nsmallest(_BREAKS_SHOWN, breaks, key=lambda one: (-(one.duration_ns or 0), one.start_ns))
+    yield line(f"  the longest {len(longest)} of {len(breaks)}:")
     rows = []
-    for one in ordered[:_BREAKS_SHOWN]:
+    for one in longest:
         cause = one.cause
         sender = f"{sender_of(cause)} on CPU {cause.cpu}" if cause.task else "-"
         row = (

@@ -60,24 +60,17 @@ def analyse(
         for (cpu, thread), count in trace.table.folded.items()
         if cpu in watched and pid in (None, thread) and not joins.is_kernel_thread(thread)
     )
+    entries += sum(own_entries(trace, cpu, joins.is_kernel_thread, pid) for cpu in watched)
     with _without_gc():
-        calls = joins.calls()
-        found: list[Span] = []
-        for cpu in watched:
-            tell(f"events of CPU {cpu}")
-            of_cpu = spans(trace, cpu, joins.is_kernel_thread, joins.back, joins.waker, calls, own=own)
-            entries += own_entries(trace, cpu, joins.is_kernel_thread, pid)
-            found += of_cpu if pid is None else [span for span in of_cpu if span.pid == pid]
-        if own and len(watched) > 1:
-            rejoin(found, joins, calls.entered())
+        found = _found(trace, watched, joins, pid, tell, own=own)
         tell("causes")
         found.reverse()
         while found:  # none is held longer than needed
             span = found.pop()
-            if span.kind not in OWN:
-                breaks.extend(interruptions(span, joins))
-            elif own:
+            if span.kind in OWN:
                 breaks.append(own_entry(span, joins))
+            else:
+                breaks.extend(interruptions(span, joins))
         samples = None if gaps is None else explain_gaps(trace, gaps, watched)
         if samples is not None:
             breaks.extend(one for one in samples.unseen if pid in (None, one.pid))
@@ -85,6 +78,7 @@ def analyse(
         if what_if:
             tell("what if")
             breaks = with_what_if(breaks, joins)
+    del joins  # as large as the breaks, and the monitors do not ask it
     results: list[Result] = []
     idle: list[str] = []
     for monitor in monitors:
@@ -101,6 +95,21 @@ def analyse(
         breaks=tuple(breaks),
         notes=_notes(trace, cpus, pid),
     )
+
+
+def _found(
+    trace: Trace, watched: Sequence[int], joins: Joins, pid: int | None, tell: Progress, *, own: bool
+) -> list[Span]:
+    """Return the stretches that are told, of all watched CPUs."""
+    calls = joins.calls()
+    found: list[Span] = []
+    for cpu in watched:
+        tell(f"events of CPU {cpu}")
+        of_cpu = spans(trace, cpu, joins.is_kernel_thread, joins.back, joins.waker, calls, own=own)
+        found += [span for span in of_cpu if pid in (None, span.pid) and (own or span.kind not in OWN)]
+    if own and len(watched) > 1:
+        rejoin(found, joins, calls.entered())
+    return found
 
 
 @contextmanager
