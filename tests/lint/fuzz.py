@@ -404,6 +404,19 @@ def fuzz(
     return done
 
 
+def summary(done: list[tuple[str, Outcome]], kind: str, seconds: float) -> int:
+    """Print how many ended how, the worst of them and what ended badly; return the exit status."""
+    words = Counter(outcome.word for _, outcome in done)
+    print(f"{len(done)} damaged {kind} in {seconds:.0f} s: {dict(sorted(words.items()))}")
+    for what, worst in (("CPU seconds", "cpu_s"), ("peak bytes", "peak_bytes")):
+        name, outcome = max(done, key=lambda one: getattr(one[1], worst))
+        print(f"most {what}: {getattr(outcome, worst)} at {name} ({outcome.word})")
+    bad = [(name, outcome) for name, outcome in done if not outcome.good]
+    for name, outcome in bad[:20]:
+        print(f"--- {name}: {outcome.word}\n{outcome.said[-1500:]}")
+    return 1 if bad else 0
+
+
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -421,15 +434,7 @@ def main() -> int:
         if wanted.cases:
             images = {path.name: path for path in wanted.images} or forms(where)
             done += fuzz(images, wanted.cases, wanted.seed, where, wanted.keep)
-    words = Counter(outcome.word for _, outcome in done)
-    print(f"{len(done)} damaged images in {time.perf_counter() - started:.0f} s: {dict(sorted(words.items()))}")
-    for what, worst in (("CPU seconds", "cpu_s"), ("peak bytes", "peak_bytes")):
-        name, outcome = max(done, key=lambda one: getattr(one[1], worst))
-        print(f"most {what}: {getattr(outcome, worst)} at {name} ({outcome.word})")
-    bad = [(name, outcome) for name, outcome in done if not outcome.good]
-    for name, outcome in bad[:20]:
-        print(f"--- {name}: {outcome.word}\n{outcome.said[-1500:]}")
-    return 1 if bad else 0
+    return summary(done, "images", time.perf_counter() - started)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 from struct import pack, unpack_from
 
 import zstandard
-from tests.lint.fuzz import BOMB_BYTES, INTERESTING, Outcome, tried
+from tests.lint.fuzz import BOMB_BYTES, INTERESTING, Outcome, summary, tried
 from tests.watch import recordings
 
 from nostale.contract import BadInput
@@ -209,17 +209,10 @@ def main() -> int:
         done = fuzz(wanted.cases, wanted.seed, where, wanted.keep)
         if wanted.bombs:
             done += [(f"bomb {name}", tried(path, worked)) for name, path in bombs(where).items()]
-    words = Counter(outcome.word for _, outcome in done)
-    print(f"{len(done)} damaged recordings in {time.perf_counter() - started:.0f} s: {dict(sorted(words.items()))}")
+    status = summary(done, "recordings", time.perf_counter() - started)
     by_form = Counter((name.split(" ")[1].split("-")[0], outcome.good) for name, outcome in done)
     print(", ".join(f"{form}: {count}" for (form, _), count in sorted(by_form.items())))
-    for what, worst in (("CPU seconds", "cpu_s"), ("peak bytes", "peak_bytes")):
-        name, outcome = max(done, key=lambda one: getattr(one[1], worst))
-        print(f"most {what}: {getattr(outcome, worst)} at {name} ({outcome.word})")
-    bad = [(name, outcome) for name, outcome in done if not outcome.good]
-    for name, outcome in bad[:20]:
-        print(f"--- {name}: {outcome.word}\n{outcome.said[-1500:]}")
-    return 1 if bad else 0
+    return status
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -22,6 +21,7 @@ from nostale.contract import (
     Witness,
 )
 from nostale.contract import read_dot as read_automaton
+from nostale.contract.bindfile import event_rows, nearest_of, read_bindings, row_of, text_of, texts_of
 from nostale.lint.flow import Flow, Site
 from nostale.lint.image import Class, Image
 from nostale.lint.machine import X86_64
@@ -297,81 +297,39 @@ def _listed(image: Image, addresses: Iterable[int]) -> str:
 
 
 def _read(automaton: Automaton, text: str, where: str) -> Custom:
-    import tomllib  # here: most runs have no automaton of the user's own
-
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(where, f"is not TOML: {error}", remedy="bind each event by a table [events.NAME]") from None
-    _known(table, _TOP, where)
-    rows = table.get("events", {})
-    if not isinstance(rows, dict):
-        raise BadInput(where, "events is not a table", remedy="bind each event by a table [events.NAME]")
-    for event in rows:
-        if event not in automaton.events:
-            remedy = _nearest(event, automaton.events)
-            raise BadInput(f"{where}: events.{event}", "the automaton has no such event", remedy=remedy)
-    for event in automaton.events:
-        if event not in rows:
-            raise BadInput(where, f"does not bind the event {event!r}", remedy=_HOW_TO_BIND)
-    start = _text(table, "start", where, automaton.initial)
+    table = read_bindings(text, where, _TOP)
+    rows = event_rows(table, automaton, where, _HOW_TO_BIND)
+    start = text_of(table, "start", where, automaton.initial)
     if start not in automaton.states:
-        remedy = _nearest(start, automaton.states)
+        remedy = nearest_of(start, automaton.states)
         raise BadInput(f"{where}: start", f"the automaton has no state {start!r}", remedy=remedy)
     follow = table.get("follow", False)
     if not isinstance(follow, bool):
         raise BadInput(f"{where}: follow", "is neither true nor false", remedy="write true to follow calls")
     return Custom(
         automaton,
-        {event: _bind(rows[event], f"{where}: events.{event}") for event in automaton.events},
-        _texts(table, "entries", where, ("*",)),
-        _texts(table, "sections", where, ("*",)),
+        {event: _bind(row, f"{where}: events.{event}") for event, row in rows.items()},
+        texts_of(table, "entries", where, ("*",)),
+        texts_of(table, "sections", where, ("*",)),
         start,
         follow,
-        _text(table, "title", where, f"every path keeps to {automaton.name}"),
-        _text(table, "why", where, ""),
-        _text(table, "remedy", where, ""),
+        text_of(table, "title", where, f"every path keeps to {automaton.name}"),
+        text_of(table, "why", where, ""),
+        text_of(table, "remedy", where, ""),
     )
 
 
-def _bind(row: Any, where: str) -> Bind:  # noqa: ANN401  # whatever the file has there
-    if not isinstance(row, dict):
-        raise BadInput(where, "is not a table", remedy=_HOW_TO_BIND)
-    _known(row, _EVENT, where)
+def _bind(found: Any, where: str) -> Bind:  # noqa: ANN401  # whatever the file has there
+    row = row_of(found, where, _EVENT, _HOW_TO_BIND)
     made = Bind(
-        _texts(row, "calls", where, ()),
-        _texts(row, "instructions", where, ()),
-        _texts(row, "marks", where, ()),
-        _texts(row, "returns", where, ()),
-        _text(row, "unseen", where, ""),
-        _text(row, "what", where, ""),
+        texts_of(row, "calls", where, ()),
+        texts_of(row, "instructions", where, ()),
+        texts_of(row, "marks", where, ()),
+        texts_of(row, "returns", where, ()),
+        text_of(row, "unseen", where, ""),
+        text_of(row, "what", where, ""),
     )
     seen = bool(made.calls or made.instructions or made.marks or made.returns)
     if seen == bool(made.unseen):
         raise BadInput(where, "is both bound and unseen" if seen else "is bound to nothing", remedy=_HOW_TO_BIND)
     return made
-
-
-def _known(table: Mapping[str, Any], names: set[str], where: str) -> None:
-    for name in table:
-        if name not in names:
-            raise BadInput(where, f"{name!r} means nothing here", remedy=_nearest(name, sorted(names)))
-
-
-def _nearest(name: str, names: Sequence[str]) -> str:
-    close = get_close_matches(name, names, 1)
-    return f"did you mean {close[0]}?" if close else f"there is {', '.join(names)}"
-
-
-def _text(table: Mapping[str, Any], name: str, where: str, default: str) -> str:
-    value = table.get(name, default)
-    if not isinstance(value, str):
-        raise BadInput(f"{where}: {name}", "is not a text", remedy=f'write {name} = "..."')
-    return value
-
-
-def _texts(table: Mapping[str, Any], name: str, where: str, default: tuple[str, ...]) -> tuple[str, ...]:
-    value = table.get(name, list(default))
-    if not isinstance(value, list) or any(not isinstance(one, str) for one in value):
-        raise BadInput(f"{where}: {name}", "is not a list of texts", remedy=f'write {name} = ["...", "..."]')
-    return tuple(value)

@@ -182,9 +182,9 @@ def where(
     found: list[Mapping[str, tuple[str, ...]]] = []
     while left:
         grown = [_grown(over, point, false) for point in left]
-        best = max(grown, key=lambda item: (sum(_fits(item, point) for point in left), -_words(over, item)))
+        best = max(grown, key=lambda item: (sum(fits(item, point) for point in left), -_words(over, item)))
         found.append({name: values for name, values in best.items() if len(values) < len(over[name])})
-        left = [point for point in left if not _fits(best, point)]
+        left = [point for point in left if not fits(best, point)]
     return tuple(found)
 
 
@@ -206,10 +206,11 @@ def _wider(
     item: dict[str, tuple[str, ...]], name: str, values: tuple[str, ...], false: Sequence[Settings]
 ) -> dict[str, tuple[str, ...]]:
     wider = {**item, name: values}
-    return item if any(_fits(wider, one) for one in false) else wider
+    return item if any(fits(wider, one) for one in false) else wider
 
 
-def _fits(item: Mapping[str, tuple[str, ...]], point: Settings) -> bool:
+def fits(item: Mapping[str, tuple[str, ...]], point: Settings) -> bool:
+    """Whether a combination has one of the values that the item names, for each parameter that it names."""
     return all(point[name] in values for name, values in item.items())
 
 

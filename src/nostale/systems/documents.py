@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nostale.contract import Answer, Path, Result, Violated
 from nostale.report import path_to_text
-from nostale.systems.claims import Bug, Decided, NotShown, Reconstructed, Run, decide, where
+from nostale.systems.claims import Bug, Decided, NotShown, Reconstructed, Run, decide, fits, where
 from nostale.systems.names import model_name, typed
 from nostale.systems.system import System
 
@@ -137,7 +137,7 @@ def _decided(decided: Decided) -> list[str]:
         lines += ["", f"Left out: {dispute.exists_why}."]
     told: list[Path] = []
     for item in decided.fails:
-        settings, _, answer = next(run for run in failing if all(run[0][n] in values for n, values in item.items()))
+        settings, _, answer = next(run for run in failing if fits(item, run[0]))
         result = _broken(decided, answer)
         assert isinstance(result.verdict, Violated)
         if result.verdict.path in told:
@@ -163,7 +163,7 @@ def _table(decided: Decided) -> list[str]:
     lines = head
     for wanted in ("violated", "unknown", "holds"):
         for item in where(over, [(settings, word == wanted) for settings, word, _ in decided.runs]):
-            those = [a for s, _, a in decided.runs if all(s[n] in values for n, values in item.items())]
+            those = [a for s, _, a in decided.runs if fits(item, s)]
             cells = [", ".join(item[n]) if n in item else "any" for n in over]
             lines.append(f"| {' | '.join(cells)} | {wanted} | {_states(those)} |")
     return lines

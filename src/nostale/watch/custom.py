@@ -20,10 +20,8 @@ from __future__ import annotations
 
 import operator
 import re
-import tomllib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -43,6 +41,7 @@ from nostale.contract import (
     Step,
     read_dot,
 )
+from nostale.contract.bindfile import event_rows, nearest_of, read_bindings, row_of, text_of, texts_of
 from nostale.watch.monitors import Occurrence, Sight, TraceMonitor
 from nostale.watch.trace import Trace
 
@@ -122,21 +121,20 @@ def custom_monitor(dot: str, dot_where: str, bind: str, bind_where: str) -> Trac
         BadInput: one of them is not what it must be, or an event is not bound.
     """
     automaton = read_dot(dot, dot_where)
-    table = _table(bind, bind_where)
-    keys = _texts(table, "keys", bind_where)
-    binds = {
-        event: _bind(row, f"{bind_where}: events.{event}", keys) for event, row in _rows(table, automaton, bind_where)
-    }
-    start = _text(table, "start", bind_where)
+    table = read_bindings(bind, bind_where, _TOP)
+    keys = texts_of(table, "keys", bind_where)
+    rows = event_rows(table, automaton, bind_where, _HOW)
+    binds = {event: _bind(row, f"{bind_where}: events.{event}", keys) for event, row in rows.items()}
+    start = text_of(table, "start", bind_where)
     if start and start not in automaton.states:
-        raise BadInput(f"{bind_where}: start", f"no state {start!r}", remedy=_nearest(start, automaton.states))
+        raise BadInput(f"{bind_where}: start", f"no state {start!r}", remedy=nearest_of(start, automaton.states))
     runs = automaton if start else from_any_state(automaton)
     name = "".join(each if each.isalnum() else "-" for each in automaton.name.lower()).strip("-")
     contract = Contract(
         id=f"user.{name or 'contract'}",
-        title=_text(table, "title", bind_where) or f"every run keeps to {automaton.name}",
-        why=_text(table, "why", bind_where),
-        remedy=_text(table, "remedy", bind_where),
+        title=text_of(table, "title", bind_where) or f"every run keeps to {automaton.name}",
+        why=text_of(table, "why", bind_where),
+        remedy=text_of(table, "remedy", bind_where),
         keys=keys,
         observer=keys[0] if keys else "",
         events=tuple(Event(event, Role.OTHER, tuple(one.keys), one.what or event) for event, one in binds.items()),
@@ -245,45 +243,20 @@ def _step(trace: Trace, row: int, what: str) -> Step:
 # The TOML.
 
 
-def _table(text: str, where: str) -> Mapping[str, Any]:
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(where, f"is not TOML: {error}", remedy="bind each event by a table [events.NAME]") from None
-    _known(table, _TOP, where)
-    return table
-
-
-def _rows(table: Mapping[str, Any], automaton: Automaton, where: str) -> list[tuple[str, Any]]:
-    rows = table.get("events", {})
-    if not isinstance(rows, dict):
-        raise BadInput(where, "events is not a table", remedy="bind each event by a table [events.NAME]")
-    for event in rows:
-        if event not in automaton.events:
-            remedy = _nearest(event, automaton.events)
-            raise BadInput(f"{where}: events.{event}", "the automaton has no such event", remedy=remedy)
-    for event in automaton.events:
-        if event not in rows:
-            raise BadInput(where, f"does not bind the event {event!r}", remedy=_HOW)
-    return [(event, rows[event]) for event in automaton.events]
-
-
-def _bind(row: Any, where: str, keys: Sequence[str]) -> Bind:  # noqa: ANN401  # whatever the file has there
-    if not isinstance(row, dict):
-        raise BadInput(where, "is not a table", remedy=_HOW)
-    _known(row, _EVENT, where)
+def _bind(found: Any, where: str, keys: Sequence[str]) -> Bind:  # noqa: ANN401  # whatever the file has there
+    row = row_of(found, where, _EVENT, _HOW)
     named = row.get("keys", {})
     if not isinstance(named, dict) or any(not isinstance(one, str) for one in named.values()):
         raise BadInput(f"{where}: keys", "is not a table of fields", remedy='write keys = {cpu = "common_cpu"}')
     for key in named:
         if key not in keys:
-            raise BadInput(f"{where}: keys", f"{key!r} is not among the contract's keys", remedy=_nearest(key, keys))
+            raise BadInput(f"{where}: keys", f"{key!r} is not among the contract's keys", remedy=nearest_of(key, keys))
     made = Bind(
-        _texts(row, "on", where),
-        tuple(_where(one, where) for one in _texts(row, "where", where)),
+        texts_of(row, "on", where),
+        tuple(_where(one, where) for one in texts_of(row, "where", where)),
         named,
-        _text(row, "unseen", where),
-        _text(row, "what", where),
+        text_of(row, "unseen", where),
+        text_of(row, "what", where),
     )
     if bool(made.on) == bool(made.unseen):
         raise BadInput(where, "is both bound and unseen" if made.on else "is bound to nothing", remedy=_HOW)
@@ -298,28 +271,3 @@ def _where(text: str, where: str) -> Where:
     except ValueError:
         pass
     raise BadInput(f"{where}: where", f"{text!r} is not a condition", remedy='such as "prev_state & 0xff == 0"')
-
-
-def _known(table: Mapping[str, Any], names: set[str], where: str) -> None:
-    for name in table:
-        if name not in names:
-            raise BadInput(where, f"{name!r} means nothing here", remedy=_nearest(name, sorted(names)))
-
-
-def _nearest(name: str, names: Sequence[str]) -> str:
-    close = get_close_matches(name, names, 1)
-    return f"did you mean {close[0]}?" if close else f"there is {', '.join(names)}"
-
-
-def _text(table: Mapping[str, Any], name: str, where: str) -> str:
-    value = table.get(name, "")
-    if not isinstance(value, str):
-        raise BadInput(f"{where}: {name}", "is not a text", remedy=f'write {name} = "..."')
-    return value
-
-
-def _texts(table: Mapping[str, Any], name: str, where: str) -> tuple[str, ...]:
-    value = table.get(name, [])
-    if not isinstance(value, list) or any(not isinstance(one, str) for one in value):
-        raise BadInput(f"{where}: {name}", "is not a list of texts", remedy=f'write {name} = ["...", "..."]')
-    return tuple(value)
