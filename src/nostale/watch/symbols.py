@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from binascii import unhexlify
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-_HEX = np.full(256, 255, np.uint8)
-_HEX[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16, dtype=np.uint8)
-_HEX[np.frombuffer(b"ABCDEF", np.uint8)] = np.arange(10, 16, dtype=np.uint8)
-_CODE = np.frombuffer(b"tTwWuU", np.uint8)
+_DIGITS: Final = 16  # then a space, the type, a space and the name
+_NAME: Final = _DIGITS + 3
+_NOT_HEX: Final = bytes(one not in b"0123456789abcdefABCDEF" for one in range(256))
+_IS_CODE = np.zeros(256, bool)
+_IS_CODE[np.frombuffer(b"tTwWuU", np.uint8)] = True
 
 
 @dataclass(slots=True, eq=False)
@@ -30,19 +33,11 @@ class Symbols:
     _known: dict[int, str] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        raw = np.frombuffer(self.text, np.uint8)
-        ends = np.flatnonzero(raw == ord("\n"))
-        starts = np.concatenate([np.zeros(1, np.int64), ends + 1])
-        starts = starts[starts + 19 < raw.size]
-        digits = _HEX[raw[starts[:, None] + np.arange(16)]]
-        sound = (digits < 16).all(axis=1) & (raw[starts + 16] == ord(" ")) & np.isin(raw[starts + 17], _CODE)
-        starts, digits = starts[sound], digits[sound].astype(np.uint64)
-        shifts = (np.arange(15, -1, -1) * 4).astype(np.uint64)
-        address = (digits << shifts).sum(axis=1, dtype=np.uint64)
-        order = np.argsort(address, kind="stable")
+        address, starts = _functions(self.text)
+        order = np.argsort(address, kind="stable")  # nearly sorted already
         order = order[address[order] > 0]
         address += np.uint64(self.shift % (1 << 64))
-        self._address, self._start = address[order], starts[order] + 19
+        self._address, self._start = address[order], starts[order]
 
     def __len__(self) -> int:
         return len(self._address)
@@ -66,11 +61,11 @@ class Symbols:
             return hex(address)
         # Of several names for one address the first listed is kept, as trace-cmd does.
         at = int(np.searchsorted(self._address, self._address[at], side="left"))
-        return self.line(at)[19:].split("\t")[0].split(" ")[0]
+        return self.line(at)[_NAME:].split("\t")[0].split(" ")[0]
 
     def line(self, at: int) -> str:
         """Return the line of the `at`-th function in address order, as it was read."""
-        start = int(self._start[at]) - 19
+        start = int(self._start[at])
         end = self.text.find(b"\n", start)
         return self.text[start : end if end >= 0 else None].decode("utf-8", "replace").strip()
 
@@ -79,3 +74,17 @@ class Symbols:
         at = np.searchsorted(self._address, np.unique(addresses), side="right") - 1
         first = np.searchsorted(self._address, self._address[at[at >= 0]], side="left")
         return "".join(self.line(int(one)) + "\n" for one in np.unique(first)).encode()
+
+
+def _functions(text: bytes) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the addresses of functions as they are listed, and where their lines begin."""
+    raw = np.frombuffer(text, np.uint8)
+    starts = np.concatenate([np.zeros(1, np.int64), np.flatnonzero(raw == ord("\n")) + 1])
+    starts = starts[starts + _NAME < raw.size]
+    starts = starts[(raw[starts + _DIGITS] == ord(" ")) & _IS_CODE[raw[starts + _DIGITS + 1]]]
+    # 16 bytes taken as one value, wherever they begin: numpy would spread single digits over 128.
+    anywhere = np.ndarray((max(0, raw.size - _DIGITS + 1),), f"V{_DIGITS}", text, strides=(1,))
+    digits = anywhere[starts]
+    bad = np.frombuffer(digits.tobytes().translate(_NOT_HEX), np.uint64).reshape(-1, 2)
+    sound = (bad[:, 0] | bad[:, 1]) == 0
+    return np.frombuffer(unhexlify(digits[sound].tobytes()), ">u8").astype(np.uint64), starts[sound]

@@ -1,0 +1,46 @@
+"""Kernel symbols: what is read at once is what is read line by line, whatever stands there."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nostale.watch.symbols import Symbols
+
+_LINE = re.compile(rb"([0-9a-fA-F]{16}) [tTwWuU](?s:..)")  # what follows the type is not looked at, but is there
+_PIECES = st.sampled_from(
+    [
+        *(b"ffffffff81000010 T one\n", b"ffffffff81000010 t other\n", b"FFFFFFFF81000040 W two\t[module]\n"),
+        *(b"0000000000000000 t hidden\n", b"ffffffff81000020 D data\n", b"ffffffff8100002 t short\n", b"\n", b""),
+        *(b"ffffffff8100002g t no_digit\n", b"ffffffff81000020\tt tab\n", b"ffffffff81000030 t", b" ", b"\0", b"\xff"),
+    ]
+)
+
+
+def listed(text: bytes) -> list[tuple[int, bytes]]:
+    """Return address and line of each function, line by line, in address order."""
+    found = []
+    at = 0
+    for line in text.split(b"\n"):
+        match = _LINE.match(text, at)
+        if match and int(match[1], 16) and b"\n" not in match[1]:
+            found.append((int(match[1], 16), line))
+        at += len(line) + 1
+    return sorted(found, key=lambda one: one[0])
+
+
+@given(st.lists(_PIECES, max_size=12).map(b"".join))
+def test_lines_are_read_as_one_by_one(text):
+    symbols = Symbols(text)
+    assert [symbols.line(at) for at in range(len(symbols))] == [
+        line.decode("utf-8", "replace").strip() for _, line in listed(text)
+    ]
+    for address, _ in listed(text):
+        first = next(line for other, line in listed(text) if other == address)
+        assert symbols.name(address) == first[19:].decode("utf-8", "replace").strip().split("\t")[0].split(" ")[0]
+
+
+def test_the_kernel_lay_elsewhere():
+    symbols = Symbols(b"ffffffff81000010 T one\nffffffff81000040 T two\n", shift=-0x1000)
+    assert symbols.name(0xFFFFFFFF80FFF03F) == "one"
+    assert symbols.name(0xFFFFFFFF81000040) == "two"
