@@ -1,6 +1,9 @@
 """What a package says it gives is there, and nothing else has to be known."""
 
 import importlib
+import inspect
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -15,6 +18,19 @@ def test_everything_in_a_face_is_there_and_sorted_once(name):
     assert len(set(face.__all__)) == len(face.__all__)
     for one in face.__all__:
         assert hasattr(face, one), f"nostale.{name} names {one} in __all__ but has no such thing"
+        assert not inspect.ismodule(getattr(face, one)), f"nostale.{name} gives the module {one} for what is in it"
+
+
+@pytest.mark.parametrize("name", ["contract", "watch", "report"])
+def test_a_part_that_is_imported_first_does_not_take_a_name_of_the_face(name):
+    """Run in a process of its own: what is imported stays imported."""
+    code = (
+        f"import importlib, inspect, pkgutil, nostale.{name} as face\n"
+        "for part in pkgutil.iter_modules(face.__path__):\n"
+        "    importlib.import_module(face.__name__ + '.' + part.name)\n"
+        "assert not [one for one in face.__all__ if inspect.ismodule(getattr(face, one))]\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_every_dependency_is_used_and_declared():

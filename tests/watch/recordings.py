@@ -7,9 +7,9 @@ import zstandard
 
 from nostale.outside import zstd
 from nostale.watch import save
+from nostale.watch.file import TRACING
 from nostale.watch.perfscan import S_CALLCHAIN, S_CPU, S_IDENTIFIER, S_PERIOD, S_RAW, S_TID, S_TIME
 from nostale.watch.script import parse
-from nostale.watch.tracedat import MAGIC
 
 SMALL = """
 0 100 7 sys_enter id=10
@@ -46,7 +46,7 @@ def dat7(path, script=SMALL, *, how="zstd", monkeypatch=None):
 def tracing_data(trace, *, version):
     """Everything that stands in front of the events, in trace.dat version 6 and in perf.data."""
     sized = lambda text: pack("<Q", len(text)) + text  # noqa: E731
-    out = MAGIC + version + b"\0" + pack("<BBI", 0, 8, 4096)
+    out = TRACING + version + b"\0" + pack("<BBI", 0, 8, 4096)
     out += b"header_page\0" + sized(trace.origin.header_page.encode()) + b"header_event\0" + sized(b"\n")
     texts = [one.text.encode() for one in trace.formats.by_id.values()]
     out += pack("<I", 0) + pack("<I", 1) + b"script\0" + pack("<I", len(texts)) + b"".join(map(sized, texts))

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from nostale.contract import BadInput
 from nostale.watch import analyse, needed, read_trace, save
 from nostale.watch.build import build
+from nostale.watch.file import open_file
 from nostale.watch.script import parse
-from nostale.watch.tracedat import open_dat, open_file
+from nostale.watch.tracedat import open_dat
 
 DEMO = Path(__file__).parents[2] / "src/nostale/systems/isolation/demo/recording.dat"
 SMALL = """

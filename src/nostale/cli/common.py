@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
+from nostale import report
 from nostale.contract import Answer, BadInput, NostaleError
-from nostale.report import json_pieces, to_html, to_perfetto, to_sarif, to_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -63,18 +63,18 @@ def render(answer: Answer, form: str, output: Path | None, color: str, *, verbos
         note_to_user(note)
     text: str | Iterable[str]
     if form == "json":
-        text = json_pieces(answer)
+        text = report.json_pieces(answer)
     elif form == "html":
-        text = to_html(answer)
+        text = report.to_html(answer)
     elif form == "perfetto":
-        text = to_perfetto(answer)
+        text = report.to_perfetto(answer)
     elif form == "sarif":
         from nostale import __version__
         from nostale.systems.pages import pages
 
-        text = to_sarif(answer, pages(), __version__)
+        text = report.to_sarif(answer, pages(), __version__)
     else:
-        text = to_text(answer, colour=wants_colour(color, to_file=output is not None), verbose=verbose)
+        text = report.to_text(answer, colour=wants_colour(color, to_file=output is not None), verbose=verbose)
     print_or_write(text, output)
     return EXIT[answer.verdict]
 

@@ -10,9 +10,12 @@ import functools
 import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tempfile
 
 
 def key_of(*parts: str) -> str:
@@ -38,6 +41,8 @@ class Cache:
         kept = self.directory / key
         if kept.exists():
             return kept
+        import tempfile  # here, as below: mostly everything is kept
+
         handle, name = tempfile.mkstemp(dir=self.directory, prefix="making-")
         os.close(handle)
         making = Path(name)
@@ -84,4 +89,6 @@ def _private(directory: Path) -> Path:
 @functools.cache
 def _for_this_run() -> tempfile.TemporaryDirectory[str]:
     """Make the directory that serves this process where there is no other; it is removed when the process ends."""
+    import tempfile
+
     return tempfile.TemporaryDirectory(prefix="nostale-cache-")

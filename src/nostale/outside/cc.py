@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +74,8 @@ def _key(compiler: Compiler, sources: Sequence[Path], flags: Sequence[str], depe
 
 def build_text(compiler: Compiler, text: str, flags: Sequence[str], cache: Cache | None = None) -> Path:
     """Compile generated C, as `build`."""
+    import tempfile  # here, as below: what was compiled before is not compiled again
+
     with tempfile.TemporaryDirectory(prefix="nostale-cc-") as directory:
         source = Path(directory) / "generated.c"
         source.write_text(text)
@@ -83,6 +83,8 @@ def build_text(compiler: Compiler, text: str, flags: Sequence[str], cache: Cache
 
 
 def _compile(compiler: Compiler, sources: Sequence[Path], flags: Sequence[str], target: Path) -> None:
+    import subprocess
+
     command = [compiler.path, *flags, "-o", str(target), *map(str, sources)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

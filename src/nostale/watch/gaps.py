@@ -10,7 +10,6 @@ last and next read the clock. Other keys are left alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -71,6 +70,8 @@ def read_gaps(text: str, where: str) -> tuple[Gap, ...]:
     >>> read_gaps('{"cpu": 1, "gaps": [[10, 25]]}', "x.json")
     (Gap(cpu=1, pid=None, start_ns=10, end_ns=25),)
     """
+    import json  # here: few runs have a file of gaps
+
     try:
         table = json.loads(text)
     except (ValueError, RecursionError):

@@ -22,16 +22,14 @@ from nostale.contract import BadInput
 from nostale.outside import zstd
 from nostale.watch import perfscan
 from nostale.watch.build import WORTH_COMPILING, common, fates
+from nostale.watch.file import PERF, TRACING, Bytes, File, open_file, read_events, read_ftrace, read_headers
 from nostale.watch.format import EventFormat, Formats, parse_format
 from nostale.watch.kallsyms import kernel_symbols
 from nostale.watch.perfscan import Attrs, Samples
 from nostale.watch.ring import Lost
 from nostale.watch.scanner import library
 from nostale.watch.trace import Origin, Trace
-from nostale.watch.tracedat import MAGIC as TRACING
-from nostale.watch.tracedat import Bytes, File, open_file, read_events, read_ftrace, read_headers
 
-MAGIC: Final = b"PERFILE2"
 _HEADER: Final = Struct("<8sQQQQQQQQ4Q")  # magic, size, attr size, attrs, data, event types, features
 _TRACING_DATA, _BUILD_ID, _OSRELEASE, _ARCH, _COMPRESSED = 1, 2, 4, 6, 27
 _CLOCKS: Final = {0: "realtime", 1: "mono", 4: "mono_raw", 7: "boot", 11: "tai"}
@@ -123,7 +121,7 @@ def read_perf(path: Path, wanted: Collection[str] | None = None, *, kallsyms: Pa
 
 
 def _read(file: File, wanted: Collection[str] | None, kallsyms: Path | None) -> Trace:
-    if file.size < 16 or file.read(0, 8) != MAGIC:
+    if file.size < 16 or file.read(0, 8) != PERF:
         raise BadInput(file.where, "is not a perf.data file", cause="another format, or a big-endian machine's")
     if int.from_bytes(file.read(8, 8), "little") < _HEADER.size:
         raise BadInput(

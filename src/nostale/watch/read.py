@@ -1,11 +1,13 @@
-"""Reads a recording of whatever format: told by its first bytes, never by its name."""
+"""Reads a recording of whatever format: told by its first bytes, never by its name. Each format's reader is imported
+when there is such a recording.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
 
-from nostale.watch import ftrace, perfdata, tracedat
+from nostale.watch.file import PERF, TRACING, open_file
 from nostale.watch.trace import Trace
 
 _START = 4096
@@ -24,10 +26,17 @@ def read_trace(
     Raises:
         BadInput: no such file, a format that is not read, cut or damaged.
     """
-    with tracedat.open_file(path) as file:
+    with open_file(path) as file:
         start = file.read(0, min(_START, file.size))
-    if start.startswith(perfdata.MAGIC):
-        return perfdata.read_perf(path, wanted, kallsyms=kallsyms)
-    if ftrace.looks_like_text(start):
-        return ftrace.read_text(path, wanted)
-    return tracedat.read_dat(path, wanted, fold_calls=fold_calls)
+    if start.startswith(PERF):
+        from nostale.watch.perfdata import read_perf
+
+        return read_perf(path, wanted, kallsyms=kallsyms)
+    if not start.startswith(TRACING):
+        from nostale.watch.ftrace import looks_like_text, read_text
+
+        if looks_like_text(start):
+            return read_text(path, wanted)
+    from nostale.watch.tracedat import read_dat
+
+    return read_dat(path, wanted, fold_calls=fold_calls)

@@ -15,6 +15,7 @@ import numpy as np
 from nostale.contract import BadInput
 from nostale.outside import zstd
 from nostale.watch import tracedat as v7
+from nostale.watch.file import TRACING
 from nostale.watch.trace import Trace, gather
 
 _CHUNK_PAGES: Final = 10  # as trace-cmd
@@ -34,7 +35,7 @@ def save(trace: Trace, path: Path) -> None:
 
 def _contents(trace: Trace) -> bytes:
     origin, page_bytes = trace.origin, trace.page_bytes
-    out = bytearray(v7.MAGIC + b"7\0" + pack("<BBI", 0, 8, page_bytes) + b"zstd\x001.5\0")
+    out = bytearray(TRACING + b"7\0" + pack("<BBI", 0, 8, page_bytes) + b"zstd\x001.5\0")
     first_options = len(out)
     out += bytes(8)
     sections = {

@@ -8,11 +8,8 @@ Source:
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from struct import Struct
@@ -21,12 +18,12 @@ from typing import Final
 from nostale.contract import BadInput
 from nostale.outside import zlib, zstd
 from nostale.watch.build import build
-from nostale.watch.format import EventFormat, Formats, parse_format
+from nostale.watch.file import TRACING, Bytes, File, open_file, read_events, read_ftrace, read_headers
+from nostale.watch.format import EventFormat, Formats
 from nostale.watch.needs import TRIMMED
 from nostale.watch.symbols import Symbols
 from nostale.watch.trace import Origin, Trace
 
-MAGIC: Final = b"\x17\x08\x44tracing"
 SECTION: Final = Struct("<HHIQ")  # id, flags, string id, size
 OPTION: Final = Struct("<HI")  # id, size
 DONE, CPUSTAT, BUFFER, TRACECLOCK, UNAME, CPUCOUNT, VERSION = 0, 2, 3, 4, 5, 8, 9
@@ -40,76 +37,6 @@ _PIECE: Final = 1 << 20  # of uncompressed pages taken at a time, about
 Buffer = tuple[str, int, list[tuple[int, int, int]]]  # name, bytes of a page, and for each CPU its number, place, size
 Grow = Callable[[bytes, int, str], bytes]
 _ALGORITHMS: Final[dict[str, Grow | None]] = {"zstd": zstd.decompress, "zlib": zlib.decompress, "none": None}
-
-
-@dataclass(slots=True)
-class File:
-    """A file of which pieces are read where they lie."""
-
-    handle: int
-    size: int
-    where: str
-
-    def read(self, at: int, count: int) -> bytes:
-        """Return `count` bytes at `at`.
-
-        Raises:
-            BadInput: they are not all there.
-        """
-        if count < 0 or at < 0 or at + count > self.size:
-            raise self.cut(at, count)
-        data = os.pread(self.handle, count, at)
-        if len(data) != count:
-            raise self.cut(at, count)
-        return data
-
-    def cut(self, at: int, count: int) -> BadInput:
-        return BadInput(
-            self.where,
-            f"cut short at byte {self.size}: {count} more are declared at byte {at}",
-            cause="an interrupted copy or recording",
-            remedy="record or copy it again",
-        )
-
-
-@dataclass(slots=True)
-class Bytes:
-    """Bytes read front to back, each read checked: of a file, or of a section that was decompressed."""
-
-    source: File | bytes
-    at: int
-    where: str
-
-    def take(self, count: int) -> bytes:
-        if isinstance(self.source, File):
-            data = self.source.read(self.at, count)
-        elif 0 <= count <= len(self.source) - self.at:
-            data = self.source[self.at : self.at + count]
-        else:
-            raise BadInput(
-                self.where,
-                f"a section of {len(self.source)} bytes declares {count} at {self.at}",
-                cause="a damaged file",
-            )
-        self.at += count
-        return data
-
-    def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "little")
-
-    def text(self, size: int) -> str:
-        return self.take(self.number(size)).decode("utf-8", "replace")
-
-    def string(self) -> str:
-        if isinstance(self.source, File):
-            near = self.source.read(self.at, max(0, min(4096, self.source.size - self.at)))
-        else:
-            near = self.source[self.at : self.at + 4096]
-        end = near.find(b"\0")
-        if end < 0:
-            raise BadInput(self.where, f"a string at byte {self.at} has no end", cause="a damaged file")
-        self.at += end + 1
-        return near[:end].decode("utf-8", "replace")
 
 
 @dataclass(slots=True)
@@ -164,27 +91,6 @@ def read_dat(path: Path, wanted: Collection[str] | None = None, *, fold_calls: b
         )
 
 
-@contextmanager
-def open_file(path: Path) -> Iterator[File]:
-    """Open a file to be read in pieces, and close it again.
-
-    Raises:
-        BadInput: it cannot be read.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (OSError, ValueError) as problem:  # ValueError: a NUL in the name
-        reason = getattr(problem, "strerror", None) or str(problem)
-        raise BadInput(str(path), f"cannot be read: {reason}") from problem
-    try:
-        held = os.fstat(handle)
-        if not stat.S_ISREG(held.st_mode):
-            raise BadInput(str(path), "is not a regular file", remedy="give the file of a recording")
-        yield File(handle, held.st_size, str(path))
-    finally:
-        os.close(handle)
-
-
 def open_dat(file: File) -> Recording:
     """Read what stands in front of a recording's events.
 
@@ -192,7 +98,7 @@ def open_dat(file: File) -> Recording:
         BadInput: another format, cut or damaged.
     """
     head = Bytes(file, 0, file.where)
-    if file.size < len(MAGIC) or head.take(len(MAGIC)) != MAGIC:
+    if file.size < len(TRACING) or head.take(len(TRACING)) != TRACING:
         raise BadInput(file.where, "is not a trace.dat file", cause="another format", remedy="record with trace-cmd")
     version = head.string()
     if version not in ("6", "7"):
@@ -403,15 +309,6 @@ def _fullest(found: _Found, where: str) -> Buffer:
     return chosen
 
 
-def read_headers(body: Bytes) -> tuple[str, str]:
-    """Return how the kernel describes a page's header and an event's."""
-    texts = []
-    for _ in range(2):
-        body.string()
-        texts.append(body.text(8))
-    return texts[0], texts[1]
-
-
 def _comms(text: bytes) -> dict[int, str]:
     comms = {}
     for line in text.decode("utf-8", "replace").splitlines():
@@ -419,17 +316,3 @@ def _comms(text: bytes) -> dict[int, str]:
         if pid.isdecimal() and len(pid) < 12:
             comms[int(pid)] = comm
     return comms
-
-
-def read_events(body: Bytes) -> Iterator[EventFormat]:
-    """Yield the descriptions of events, system by system."""
-    for _ in range(body.number(4)):
-        system = body.string()
-        for _ in range(body.number(4)):
-            yield parse_format(body.text(8), system, body.where)
-
-
-def read_ftrace(body: Bytes) -> Iterator[EventFormat]:
-    """Yield the descriptions of ftrace's own events."""
-    for _ in range(body.number(4)):
-        yield parse_format(body.text(8), "ftrace", body.where)
