@@ -4,9 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from slow_looks import SlowLook, made
 
 from nostale.contract import NostaleError, Role
-from nostale.systems.codegen.trace import BINDING, MONITOR
+from nostale.systems.codegen.trace import BINDING, MONITOR, _Look
 from nostale.watch import analyse, read_trace, run_monitor
 from nostale.watch.script import parse
 
@@ -67,12 +68,29 @@ def test_a_cpu_that_ran_an_unrecorded_thread_is_not_accused():
 
 def test_a_cpu_that_showed_nothing_before_is_not_accused():
     assert words(without(without(KEPT, "1 120"), "1 50")) == ["unknown"]
+    trace = parse(without(KEPT, "1 ") + "\n2 160 9 csd_function_entry func=do_sync_core")
+    trace.cpus = (0, 1, 2)
+    assert [result.verdict.word for result in run_monitor(MONITOR, trace)] == ["unknown"]
 
 
 def test_another_function_is_no_sync():
     assert "violated" in words(
         KEPT.replace("1 120 8 csd_function_entry func=do_sync_core", "1 120 8 csd_function_entry func=f")
     )
+
+
+def test_batches_are_found_as_row_by_row():
+    ends, hidden = 0, 0
+    for seed in range(60):
+        trace = made(seed)
+        fast, slow = _Look(trace), SlowLook(trace)
+        found = [*fast.occurrences()]
+        assert found == [*slow.occurrences()]
+        assert (fast.asked, fast.hidden, fast.unrecorded) == (slow.asked, slow.hidden, slow.unrecorded)
+        ends += sum(one.event == "done" for one in found)
+        hidden += len(fast.hidden)
+    assert ends > 20
+    assert hidden > 20
 
 
 def test_an_execution_is_never_seen():

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 import pytest
+from slow_looks import made, slow_calls
 
-from nostale.systems.lazytlb.trace import MONITOR, look
+from nostale.systems.lazytlb.trace import MONITOR, _calls, _entered, _Entries, look
 from nostale.watch import read_trace, run_monitor
 from nostale.watch.script import parse
 
@@ -116,6 +117,16 @@ def test_lost_events_make_a_violation_a_doubt():
     assert words(SILENT.replace("1 105", "1 104 lost 3\n1 105")) == ["unknown", "unknown"]
 
 
+def test_calls_and_who_ran_throughout_are_found_as_row_by_row():
+    pairs = 0
+    for seed in range(60):
+        trace = made(seed)
+        calls = _calls(trace, _entered(trace, _Entries.of(trace)))
+        assert [(call.enter, call.leave, call.throughout) for call in calls] == slow_calls(trace)
+        pairs += sum(len(call.throughout) for call in calls)
+    assert pairs > 20
+
+
 @pytest.mark.shared
 def test_in_a_recording_every_call_that_must_interrupt_the_target_does(shared):
     sight = look(read_trace(shared / "data/watch/membarrier_sync_core.dat"))
@@ -129,7 +140,8 @@ def test_in_a_recording_an_entry_taken_away_is_found(shared, monkeypatch):
 
     trace = read_trace(shared / "data/watch/membarrier_sync_core.dat")
     assert [result.verdict.word for result in run_monitor(MONITOR, trace)] == ["unknown"]
-    real = module._of_function
-    drop = lambda trace, event: real(trace, event)[:-2] if event == "csd_function_entry" else real(trace, event)  # noqa: E731
-    monkeypatch.setattr(module, "_of_function", drop)
+    real = module.rows_of_function
+    monkeypatch.setattr(
+        module, "rows_of_function", lambda *asked: real(*asked)[: -2 if asked[1] == "csd_function_entry" else None]
+    )
     assert "violated" in [result.verdict.word for result in run_monitor(MONITOR, trace)]

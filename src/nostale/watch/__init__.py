@@ -6,6 +6,7 @@ from nostale.faces import on_demand
 from nostale.watch.analyse import analyse
 from nostale.watch.budgets import Budget, judge_budgets, read_budget
 from nostale.watch.diff import diff
+from nostale.watch.following import next_of_thread
 from nostale.watch.gaps import Gap, read_gaps
 from nostale.watch.monitors import Occurrence, Sight, TraceMonitor, run_monitor
 from nostale.watch.needs import needed
@@ -13,6 +14,7 @@ from nostale.watch.read import read_trace
 from nostale.watch.ring import Lost
 from nostale.watch.syscalls import syscall_numbers
 from nostale.watch.trace import Trace
+from nostale.watch.words import rows_of_function
 
 if TYPE_CHECKING:
     from nostale.watch.custom import custom_monitor
@@ -45,9 +47,11 @@ __all__ = [
     "diff",
     "judge_budgets",
     "needed",
+    "next_of_thread",
     "read_budget",
     "read_gaps",
     "read_trace",
+    "rows_of_function",
     "run_monitor",
     "sampling",
     "save",

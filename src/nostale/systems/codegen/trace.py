@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nostale.contract import Binding, Bound, Grade, Step
 from nostale.systems.codegen.contract import SYNC_BEFORE_EXECUTE
-from nostale.watch import Occurrence, Sight, Trace, TraceMonitor
+from nostale.watch import Occurrence, Sight, Trace, TraceMonitor, next_of_thread, rows_of_function
 
 _SYNC: Final = "do_sync_core"
+Rows = NDArray[np.int64]
 
 BINDING: Final = Binding(
     contract=SYNC_BEFORE_EXECUTE,
@@ -65,23 +67,25 @@ class _Look:
     asked: set[int] = field(default_factory=set)
     unrecorded: set[int] = field(default_factory=set)
     hidden: set[int] = field(default_factory=set)
-    silent: set[int] | None = None
+    turns: dict[int, tuple[int, Rows, Rows]] = field(default_factory=dict)
+    silent: frozenset[int] | None = None
 
     def occurrences(self) -> Iterator[Occurrence]:
         trace = self.trace
-        queue, leave = trace.rows("csd_queue_cpu"), trace.rows("sys_exit")
-        targets = dict(zip(queue.tolist(), trace.field(queue, "csd_queue_cpu", "cpu").tolist())) if queue.size else {}
-        syncs = self._syncs("csd_queue_cpu") | self._syncs("csd_function_entry")
-        senders = {int(trace.pid[row]) for row in syncs if row in targets}
-        leaving = {row for row, pid in zip(leave.tolist(), trace.pid[leave].tolist()) if pid in senders}
-        for row in sorted(syncs | leaving):
-            pid, cpu, ts = int(trace.pid[row]), int(trace.cpu[row]), int(trace.ts[row])
+        asks, runs = (rows_of_function(trace, event, _SYNC) for event in ("csd_queue_cpu", "csd_function_entry"))
+        targets = dict(zip(asks.tolist(), trace.field(asks, "csd_queue_cpu", "cpu").tolist())) if asks.size else {}
+        # Of a sender's way out of system calls only the first matters that comes after it has asked.
+        leaving = next_of_thread(trace, asks, trace.rows("sys_exit"))
+        left = set(leaving[leaving >= 0].tolist())
+        rows = np.array(sorted({*targets, *left, *runs.tolist()}), np.int64)
+        columns = (rows, trace.pid[rows], trace.cpu[rows], trace.ts[rows])
+        for row, pid, cpu, ts in zip(*(column.tolist() for column in columns), strict=True):
             if row in targets:
                 if targets[row] in self.trace.cpus:
                     yield from self._ask(pid, targets[row], cpu, ts, row)
                 else:
                     self.unrecorded.add(targets[row])
-            elif row in leaving:
+            elif row in left:
                 yield from self._done(pid, cpu, ts, "sys_exit", row)
             else:
                 for batch in self.open.values():
@@ -89,15 +93,6 @@ class _Look:
                 yield Occurrence(
                     "sync", {"cpu": cpu}, Step(f"CPU {cpu}", "csd_function_entry", "runs do_sync_core", time_ns=ts)
                 )
-
-    def _syncs(self, event: str) -> set[int]:
-        trace = self.trace
-        rows = trace.rows(event)
-        if not rows.size:
-            return set()
-        names = trace.origin.symbols.name
-        functions = trace.field(rows, event, "func").tolist()
-        return {row for row, function in zip(rows.tolist(), functions) if names(function & ((1 << 64) - 1)) == _SYNC}
 
     def _ask(self, pid: int, target: int, cpu: int, ts: int, row: int) -> Iterator[Occurrence]:
         batch = self.open.get(pid)
@@ -149,29 +144,33 @@ class _Look:
         A recorder leaves out what happens while one of its own threads has the CPU. Such a thread shows by having no
         events but the scheduler's; where it is not known who had the CPU, it may have been one.
         """
-        trace = self.trace
-        rows = trace.rows("sched_switch")
-        rows = rows[trace.cpu[rows] == cpu]
-        to = trace.field(rows, "sched_switch", "next_pid").tolist() if rows.size else []
-        first, last = np.searchsorted(rows, [low, high])
-        running = set(to[first:last])
-        before = np.flatnonzero(trace.cpu[:low] == cpu)
-        if first > 0:
-            running.add(to[first - 1])
-        elif before.size:
-            running.add(int(trace.pid[before[-1]]))
-        else:
+        begins, switches, threads = self._turns(cpu)
+        if begins >= low:
             return True
+        first, last = np.searchsorted(switches, [low, high])
+        # Who did something before the first switch has events of its own.
+        running = set(threads[max(first - 1, 0) : last].tolist())
         return bool(running & self._unrecorded_threads())
 
-    def _unrecorded_threads(self) -> set[int]:
+    def _turns(self, cpu: int) -> tuple[int, Rows, Rows]:
+        """Return the first row of a CPU, its switches, and to whom they are."""
+        if cpu not in self.turns:
+            trace = self.trace
+            there = np.flatnonzero(trace.cpu == cpu)
+            rows = trace.rows("sched_switch")
+            rows = rows[trace.cpu[rows] == cpu]
+            threads = trace.field(rows, "sched_switch", "next_pid") if rows.size else rows
+            self.turns[cpu] = int(there[0]) if there.size else len(trace), rows, threads
+        return self.turns[cpu]
+
+    def _unrecorded_threads(self) -> frozenset[int]:
         if self.silent is None:
             trace = self.trace
             rows = trace.rows("sched_switch")
-            seen = set(trace.field(rows, "sched_switch", "next_pid").tolist()) if rows.size else set()
+            switched_to = trace.field(rows, "sched_switch", "next_pid") if rows.size else rows
             others = np.ones(len(trace), bool)
             others[rows] = False
-            self.silent = seen - set(np.unique(trace.pid[others]).tolist())
+            self.silent = frozenset(np.setdiff1d(switched_to, trace.pid[others]).tolist())
         return self.silent
 
 

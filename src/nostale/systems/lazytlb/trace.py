@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 
 from nostale.contract import Binding, Bound, Grade, Step
 from nostale.systems.lazytlb.membarrier import INTERRUPTS
-from nostale.watch import Occurrence, Sight, Trace, TraceMonitor, syscall_numbers
+from nostale.watch import (
+    Occurrence,
+    Sight,
+    Trace,
+    TraceMonitor,
+    next_of_thread,
+    rows_of_function,
+    syscall_numbers,
+)
 
 _SYNC_CORE: Final = 1 << 5  # MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, include/uapi/linux/membarrier.h
 _FUNCTION: Final = "ipi_sync_core"
@@ -61,20 +69,21 @@ class _Call:
 
 def look(trace: Trace) -> Sight | None:
     """Return what a trace shows of the calls, None where there is none; what it cannot show stands in `not_seen`."""
+    if not trace.rows("sys_enter").size:
+        return None
+    entries = _Entries.of(trace)
+    entered = _entered(trace, entries)
+    if not entered.size:
+        return None
     lacking = [event for event in _EVENTS if not trace.has(event)]
-    if "sys_enter" in lacking:
-        return None
-    entered = _entered(trace)
-    if not entered:
-        return None
     missing = [f"no {event} events" for event in lacking]
     if trace.table.folded:
         missing.append("calls in which nothing was recorded were not kept (--no-own)")
     if lacking:
         return Sight((), {}, f"{len(entered)} calls", tuple(missing))
-    calls = [*_calls(trace, entered)]
-    syncs = _of_function(trace, "csd_function_entry")
-    memory = _Memory.of(trace, calls)
+    calls = _calls(trace, entered)
+    syncs = rows_of_function(trace, "csd_function_entry", _FUNCTION)
+    memory = _Memory.of(trace, calls, entries.of_calls("execve", "execveat"))
     groups = trace.origin.groups
     unshared = {
         (call.pid, pid) for call in calls for _, pid in call.throughout if not memory.shared(call.enter, call.pid, pid)
@@ -90,73 +99,76 @@ def look(trace: Trace) -> Sight | None:
     return Sight(tuple(found), {}, seen, tuple(missing))
 
 
-def _entered(trace: Trace) -> list[int]:
-    """Return the rows of the calls; a call with flags is refused, and its return value tells that."""
-    number = syscall_numbers(trace.origin.machine).get("membarrier")
-    rows = trace.rows("sys_enter")
-    if number is None or not rows.size:
-        return []
-    rows = rows[trace.field(rows, "sys_enter", "id") == number]
-    if not rows.size:
-        return []
-    command = trace.field(rows, "sys_enter", "args[0]").astype(np.uint32)
-    return [int(row) for row in rows[command == _SYNC_CORE]]
-
-
-def _calls(trace: Trace, entered: list[int]) -> Iterator[_Call]:
-    exits = trace.rows("sys_exit")
-    exit_pid = trace.pid[exits]
-    switches = trace.rows("sched_switch")
-    by_cpu = {cpu: switches[trace.cpu[switches] == cpu] for cpu in trace.cpus}
-    runs = {cpu: trace.field(rows, "sched_switch", "next_pid") for cpu, rows in by_cpu.items() if rows.size}
-    stayed = _Stayed(trace)
-    for number, enter in enumerate(entered):
-        pid, home = int(trace.pid[enter]), int(trace.cpu[enter])
-        at = int(np.searchsorted(exits, enter))
-        mine = np.flatnonzero(exit_pid[at : at + 100_000] == pid)
-        if not mine.size:
-            continue
-        leave = int(exits[at + int(mine[0])])
-        if int(trace.field(np.array([leave]), "sys_exit", "ret")[0]) != 0:
-            continue
-        throughout = []
-        for cpu, next_pid in runs.items():
-            first, last = np.searchsorted(by_cpu[cpu], [enter, leave])
-            thread = int(next_pid[first - 1]) if first == last and first > 0 else 0
-            if cpu != home and thread and stayed.after(cpu, leave, thread):
-                throughout.append((cpu, thread))
-        yield _Call(number, pid, enter, leave, tuple(throughout))
-
-
-@dataclass(slots=True)
-class _Stayed:
-    """Tells whether a thread still had its CPU after some row: by what it can only do while it is the current task."""
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """Where threads enter system calls, `(n,)` rows, and the number of each."""
 
     trace: Trace
-    rows: dict[int, Rows] = field(default_factory=dict)
+    rows: Rows
+    number: Rows
 
-    def after(self, cpu: int, row: int, thread: int) -> bool:
-        trace = self.trace
-        if cpu not in self.rows:
-            self.rows[cpu] = np.flatnonzero(trace.cpu == cpu)
-        at = int(np.searchsorted(self.rows[cpu], row))
-        if at == len(self.rows[cpu]):
-            return False
-        following = int(self.rows[cpu][at])
-        known = trace.formats.by_id.get(int(trace.type[following]))
-        name = known.name if known is not None else ""
-        return int(trace.pid[following]) == thread and (name in _STAYS or name.endswith(("_entry", "_exit")))
+    @classmethod
+    def of(cls, trace: Trace) -> _Entries:
+        rows = trace.rows("sys_enter")
+        return cls(trace, rows, trace.field(rows, "sys_enter", "id"))
+
+    def of_calls(self, *names: str) -> Rows:
+        """Return the rows of these system calls; of a machine whose numbers are not known, none."""
+        known = syscall_numbers(self.trace.origin.machine)
+        chosen = np.zeros(self.rows.size, bool)
+        for name in names:
+            if name in known:
+                chosen |= self.number == known[name]
+        return self.rows[chosen]
 
 
-def _of_function(trace: Trace, event: str) -> Rows:
-    rows = trace.rows(event)
+def _entered(trace: Trace, entries: _Entries) -> Rows:
+    """Return the rows of the calls; a call with flags is refused, and its return value tells that."""
+    rows = entries.of_calls("membarrier")
     if not rows.size:
         return rows
-    functions, which = np.unique(trace.field(rows, event, "func"), return_inverse=True)
-    name = trace.origin.symbols.name
-    wanted = np.array([name(int(one) & ((1 << 64) - 1)) == _FUNCTION for one in functions])
-    found: Rows = rows[wanted[which]]
+    command = trace.field(rows, "sys_enter", "args[0]").astype(np.uint32)
+    called: Rows = rows[command == _SYNC_CORE]
+    return called
+
+
+def _calls(trace: Trace, entered: Rows) -> list[_Call]:
+    """Return the calls that returned 0."""
+    leaves = next_of_thread(trace, entered, trace.rows("sys_exit"))
+    returned = np.flatnonzero(leaves >= 0)
+    kept = returned[trace.field(leaves[returned], "sys_exit", "ret") == 0]
+    enter, leave = entered[kept], leaves[kept]
+    throughout = _throughout(trace, enter, leave)
+    pids = trace.pid[enter].tolist()
+    return [*map(_Call, kept.tolist(), pids, enter.tolist(), leave.tolist(), map(tuple, throughout))]
+
+
+def _throughout(trace: Trace, enter: Rows, leave: Rows) -> list[list[tuple[int, int]]]:
+    """Return for each call the other CPUs that one thread had throughout and afterwards, each with that thread."""
+    found: list[list[tuple[int, int]]] = [[] for _ in range(enter.size)]
+    switches = trace.rows("sched_switch")
+    for cpu in trace.cpus:
+        there = switches[trace.cpu[switches] == cpu]
+        last = np.searchsorted(there, enter)
+        calls = np.flatnonzero((last > 0) & (last == np.searchsorted(there, leave)) & (trace.cpu[enter] != cpu))
+        threads = trace.field(there[last[calls] - 1], "sched_switch", "next_pid")
+        stayed = (threads != 0) & (_first_to_stay(trace, cpu, leave[calls]) == threads)
+        for call, thread in zip(calls[stayed].tolist(), threads[stayed].tolist(), strict=True):
+            found[call].append((cpu, thread))
     return found
+
+
+def _first_to_stay(trace: Trace, cpu: int, rows: Rows) -> Rows:
+    """Return for each of `rows` who does the first thing on `cpu` from it on, 0 where that is no sign of staying."""
+    if not rows.size:
+        return rows
+    there = np.flatnonzero(trace.cpu == cpu)
+    at = np.searchsorted(there, rows)
+    following = there[np.minimum(at, there.size - 1)]
+    kinds = trace.formats.by_id.values()
+    stays = [one.id for one in kinds if one.name in _STAYS or one.name.endswith(("_entry", "_exit"))]
+    sign = (at < there.size) & np.isin(trace.type[following], stays)
+    return np.where(sign, trace.pid[following], 0)
 
 
 @dataclass(slots=True)
@@ -168,8 +180,8 @@ class _Memory:
     parent: dict[int, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, trace: Trace, calls: list[_Call]) -> _Memory:
-        made = cls(trace, _last_execs(trace))
+    def of(cls, trace: Trace, calls: list[_Call], execs: Rows) -> _Memory:
+        made = cls(trace, dict(zip(trace.pid[execs].tolist(), execs.tolist())))
         for row, one, other in made._evidence(calls):
             if row > made.since.get(one, -1) and row > made.since.get(other, -1):
                 made.parent[made._root(one)] = made._root(other)
@@ -197,26 +209,21 @@ class _Memory:
             children, flags = (trace.field(born, "task_newtask", name) for name in ("pid", "clone_flags"))
             shared = (flags & np.array(_CLONE_VM).astype(flags.dtype)) != 0
             yield from zip(born[shared].tolist(), children[shared].tolist(), trace.pid[born[shared]].tolist())
-        asked = _of_function(trace, "csd_queue_cpu")
-        targets = trace.field(asked, "csd_queue_cpu", "cpu") if asked.size else asked
+        asked = rows_of_function(trace, "csd_queue_cpu", _FUNCTION)
+        targets = trace.field(asked, "csd_queue_cpu", "cpu")
         for call in calls:
+            if not call.throughout:
+                continue
             first, last = np.searchsorted(asked, [call.enter, call.leave])
             by_caller = trace.pid[asked[first:last]] == call.pid
             reached = set(targets[first:last][by_caller].tolist())
             yield from ((call.enter, call.pid, pid) for cpu, pid in call.throughout if cpu in reached)
 
 
-def _last_execs(trace: Trace) -> dict[int, int]:
-    """Return for the threads that call execve, which gives them another memory, the row of the last call."""
-    numbers = syscall_numbers(trace.origin.machine)
-    execs = [numbers[name] for name in ("execve", "execveat") if name in numbers]
-    rows = trace.rows("sys_enter")
-    rows = rows[np.isin(trace.field(rows, "sys_enter", "id"), execs)]
-    return dict(zip(trace.pid[rows].tolist(), rows.tolist()))
-
-
 def _occurrences(trace: Trace, call: _Call, memory: _Memory, syncs: Rows) -> Iterator[Occurrence]:
     mine = [(cpu, pid) for cpu, pid in call.throughout if memory.shared(call.enter, call.pid, pid)]
+    if not mine:
+        return
     for cpu, pid in mine:
         yield _told("call", call, pid, trace, call.enter, f"thread {call.pid} calls membarrier(SYNC_CORE)", cpu)
     first, last = np.searchsorted(syncs, [call.enter, call.leave])
