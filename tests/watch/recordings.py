@@ -90,7 +90,7 @@ def perf(path, script=SMALL, *, compressed=False):
         if int(trace.type[row]) == stack:
             continue
         ts, cpu, pid = int(trace.ts[row]), int(trace.cpu[row]), int(trace.pid[row])
-        start, size = int(trace.offset[row]), int(trace.size[row])
+        start, size = trace.place(row), int(trace.size[row])
         raw = trace.raw[start : start + size].tobytes()
         frames = ()
         if row + 1 < len(trace) and int(trace.type[row + 1]) == stack:

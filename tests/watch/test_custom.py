@@ -1,9 +1,10 @@
 """A user's automaton over a trace, in the form of the kernel's RV models: what breaks it is found wherever it began."""
 
 import pytest
+from tests.watch.recordings import dat7
 
 from nostale.contract import BadInput
-from nostale.watch import custom_monitor, read_trace, run_monitor
+from nostale.watch import custom_monitor, needed, read_trace, run_monitor
 from nostale.watch.custom import from_any_state
 from nostale.watch.script import parse
 
@@ -174,3 +175,19 @@ def test_a_recorded_kernel_enters_and_leaves_the_timers_interrupt_in_turn(shared
     assert [result.verdict.word for result in run_monitor(made, trace)] == ["holds"]
     mixed = custom_monitor(TIMER, "t.dot", TIMERS.replace("keys", "# keys"), "t.toml")  # one run for all CPUs
     assert "violated" in [result.verdict.word for result in run_monitor(mixed, trace)]
+
+
+def test_every_field_of_an_event_that_it_names_is_there_in_a_recording(tmp_path):
+    """Of most sys_enter events little is needed; here a user asks for more."""
+    path = dat7(tmp_path / "x.dat", "0 100 7 sys_enter id=10 args[3]=5\n0 110 7 sys_exit id=10")
+    bind = """
+        keys = ["cpu"]
+        [events.call]
+        on = ["sys_enter"]
+        where = ["args[3] == 5"]
+        keys = {cpu = "common_cpu"}
+    """
+    dot = 'digraph state_automaton { {node [shape = plaintext] "a"}; "__init_a" -> "a"; "a" -> "a" [label = "call"]; }'
+    asked = custom_monitor(dot, "one.dot", bind, "one.toml")
+    (result,) = run_monitor(asked, read_trace(path, needed([asked])))
+    assert "1 call" in str(result.verdict)

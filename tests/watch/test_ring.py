@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from nostale.contract import BadInput
 from nostale.watch.ring import Geometry, read_pages, scan, scan_slowly
-from nostale.watch.scanner import ENTER, EXIT, FAULT, KEEP, library, merge
+from nostale.watch.scanner import ENTER, EXIT, FAULT, KEEP, by_type, library, merge
 from nostale.watch.script import HEADER_PAGE, PAGE_BYTES, parse
+from nostale.watch.trace import gather
 
 GEOMETRY = Geometry.of(HEADER_PAGE, PAGE_BYTES, "test")
 
@@ -42,20 +43,52 @@ def all_three(raw):
         assert int(found.counts.sum()) == len(fast.ts)
         if not found.backwards:
             assert found.size.tolist() == fast.size.tolist()
-            at = zip(fast.offset.tolist(), found.offset.tolist(), found.size.tolist())
+            at = zip(fast.offset.tolist(), (4 * found.word.astype(np.int64)).tolist(), found.size.tolist())
             assert all(raw[a : a + n].tobytes() == found.heap[b : b + n].tobytes() for a, b, n in at)
     return fast
 
 
-def compiled(streams, fates=None):
+def compiled(streams, fates=None, kept=None):
     lib = library(worth_compiling=True)
     if lib is None:
         pytest.skip("no C compiler")
     every = np.full(1 << 16, KEEP, np.uint8)
     for number, fate in (fates or {}).items():
         every[number] = fate
-    whole = np.full(1 << 16, (1 << 31) - 1, np.int32)
-    return merge(lib, {cpu: [raw] for cpu, raw in streams.items()}, GEOMETRY, (0, 4), every, whole, "test")
+    whole = np.array([np.zeros(1 << 16), np.full(1 << 16, (1 << 31) - 1)], np.int32)
+    kept = whole if kept is None else kept
+    return merge(lib, {cpu: [raw] for cpu, raw in streams.items()}, GEOMETRY, (0, 4), every, kept, "test")
+
+
+@given(st.binary(min_size=8, max_size=64), st.sampled_from([1, 2, 4, 8]), st.booleans(), st.data())
+def test_numbers_are_taken_from_wherever_they_lie(raw, size, signed, data):
+    at = data.draw(st.lists(st.integers(0, len(raw) - size)))
+    found = gather(np.frombuffer(raw, np.uint8), np.array(at, np.int64), size, signed=signed)
+    assert found.tolist() == [int.from_bytes(raw[one : one + size], "little", signed=signed) for one in at]
+    assert found.dtype == (np.int64 if signed else np.uint64)
+
+
+@settings(deadline=None)
+@pytest.mark.parametrize("compiled", [True, False])
+@given(types=st.lists(st.integers(0, 5) | st.just((1 << 16) - 1)))
+def test_rows_are_ordered_by_type_as_a_stable_sort_does(types, compiled):
+    order, starts = by_type(np.array(types, np.uint16), library(worth_compiling=True) if compiled else None)
+    assert order.tolist() == sorted(range(len(types)), key=lambda row: types[row])
+    for one in types:
+        low, high = starts[one : one + 2]
+        assert {types[row] for row in order[low:high].tolist()} == {one}
+        assert high - low == types.count(one)
+
+
+def test_of_an_event_the_bytes_that_are_needed_are_kept():
+    raw = page(0, record(4, 1, pack("<HHiII", 1, 0, 7, 8, 9)) + record(4, 1, pack("<HHiII", 2, 0, 7, 10, 11)))
+    kept = np.array([np.zeros(1 << 16), np.full(1 << 16, 99)], np.int32)
+    kept[:, 1] = 8, 12
+    found = compiled({0: raw}, kept=kept)
+    assert found.size.tolist() == [16, 16]
+    heap = found.heap.tobytes()
+    assert [heap[4 * word + 8 : 4 * word + 12] for word in found.word.tolist()] == [pack("<I", 8), pack("<I", 10)]
+    assert len(heap) == 8 + 4 + 16  # what lies before the first, so that no word is negative
 
 
 DELTA = st.integers(0, (1 << 27) - 1)

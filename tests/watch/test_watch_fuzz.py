@@ -8,7 +8,7 @@ import pytest
 from tests.watch import damage, recordings
 
 from nostale.contract import BadInput
-from nostale.watch import analyse, perfdata, read_trace
+from nostale.watch import analyse, needed, perfdata, read_trace
 from nostale.watch.script import parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,6 +62,26 @@ def test_every_format_tells_the_same(tmp_path, name, script, monkeypatch):
         found = read_trace(path, kallsyms=kallsyms)
         assert [shown(one) for one in analyse(found).breaks] == [shown(one) for one in analyse(trace).breaks]
         assert (found.origin.clock, found.origin.machine, found.lost) == ("mono", "x86_64", ())
+
+
+@pytest.mark.parametrize("name", sorted(BUILT))
+@pytest.mark.parametrize("compiled", [True, False])
+def test_every_format_keeps_the_fields_that_are_needed(tmp_path, name, compiled, monkeypatch):
+    """Of events whose rest is left out the needed fields are those of the whole, and any other is refused."""
+    if not compiled:
+        monkeypatch.setattr(perfdata, "library", lambda **_: None)
+        monkeypatch.setattr("nostale.watch.build.library", lambda **_: None)
+    path = BUILT[name](tmp_path / "x", recordings.LONG)
+    whole, least = read_trace(path), read_trace(path, needed())
+    rows = least.rows("sys_enter")
+    assert rows.size == whole.rows("sys_enter").size == 200
+    for one in ("id", "args[0]"):
+        told = least.field(rows, "sys_enter", one).tolist()
+        assert told == whole.field(whole.rows("sys_enter"), "sys_enter", one).tolist()
+        assert told == [least.reader("sys_enter", one)(row) for row in rows.tolist()]
+    for one in ("args[1]", "common_pid"):
+        with pytest.raises(ValueError, match="was not kept"):
+            least.field(rows, "sys_enter", one)
 
 
 def shown(one):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import zstandard
@@ -26,12 +27,18 @@ def decompress(frame: bytes | memoryview, size_bytes: int, where: str) -> bytes:
     if size_bytes == 0:
         return b""
     try:
-        data = zstandard.ZstdDecompressor().decompress(frame, max_output_size=size_bytes)
+        data = _decompressor().decompress(frame, max_output_size=size_bytes)
     except (zstandard.ZstdError, MemoryError) as problem:
         raise BadInput(where, f"cannot decompress: {problem}", cause="a damaged file") from problem
     if len(data) != size_bytes:
         raise BadInput(where, f"{len(data)} bytes where {size_bytes} are declared", cause="a damaged file")
     return data
+
+
+@functools.cache
+def _decompressor() -> zstandard.ZstdDecompressor:
+    """Return the one for whole frames: a fresh one has 160 KB to be cleared, which takes as long as a small frame."""
+    return zstandard.ZstdDecompressor()
 
 
 _PIECE_BYTES = 1 << 12  # what one piece can unpack to is bounded only by its own length

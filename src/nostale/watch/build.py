@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from nostale.contract import BadInput
 from nostale.watch.format import Formats
 from nostale.watch.ring import Geometry, Ints, Lost, read_pages, scan, too_late, too_short
-from nostale.watch.scanner import DROP, ENTER, EXIT, FAULT, KEEP, library, merge
-from nostale.watch.trace import Origin, Table, Trace, gather
+from nostale.watch.scanner import DROP, ENTER, EXIT, FAULT, KEEP, check_room, library, merge
+from nostale.watch.trace import WORD, Origin, Table, Trace, Wanted, gather
 
 _KINDS: Final = 1 << 16
+_LONGEST: Final = 1 << 16  # an event that is declared longer is none
 # Below this many bytes of pages numpy takes less than a first compilation does.
 WORTH_COMPILING: Final = 8 << 20
 
@@ -25,8 +26,7 @@ def build(
     streams: Mapping[int, Iterable[bytes]],
     page_bytes: int,
     *,
-    wanted: Collection[str] | None = None,
-    trimmed: Mapping[str, str] | None = None,
+    wanted: Wanted | None = None,
     fold_calls: bool = False,
     size_bytes: int = 0,
 ) -> Trace:
@@ -35,8 +35,7 @@ def build(
     Args:
         streams: for each CPU its pages in the order written, any number at a time. Sequences of them are kept as
             `pages`, so that the trace can be saved.
-        wanted: names of the events to keep; None keeps all.
-        trimmed: for some of them the last field that is needed, so that the rest need not be kept.
+        wanted: the events to keep; None keeps all.
         fold_calls: count system calls in which nothing else happened, and page faults, that another such follows,
             instead of keeping them, where that saves anything: for who does not list the tasks' own entries.
         size_bytes: about how much there is in `streams`.
@@ -46,7 +45,7 @@ def build(
     """
     geometry = Geometry.of(origin.header_page, page_bytes, origin.name)
     at = common(formats, origin.name) if streams else (0, 4)
-    lengths = _lengths(formats, trimmed or {})
+    parts = needed_parts(formats, wanted)
     lib = library(worth_compiling=size_bytes >= WORTH_COMPILING)
     pages = {cpu: one for cpu, one in streams.items() if isinstance(one, Sequence)}
     if lib is None:
@@ -58,7 +57,7 @@ def build(
             geometry,
             at,
             fates(formats, wanted, fold_calls=fold_calls),
-            _trims(formats, lengths),
+            kept_bytes(formats, parts),
             origin.name,
         )
         table = Table(
@@ -66,7 +65,7 @@ def build(
             found.cpu,
             found.pid,
             found.type,
-            found.offset,
+            found.word,
             found.size,
             found.heap,
             found.lost,
@@ -78,7 +77,7 @@ def build(
         if found.backwards:
             table = table.sorted()
     kept = None if wanted is None else frozenset(wanted)
-    return Trace(origin, formats, tuple(sorted(streams)), table, page_bytes, pages, kept, lengths)
+    return Trace(origin, formats, tuple(sorted(streams)), table, page_bytes, pages, kept, parts)
 
 
 def common(formats: Formats, where: str) -> tuple[int, int]:
@@ -91,7 +90,7 @@ def common(formats: Formats, where: str) -> tuple[int, int]:
     return kind.offset, pid.offset
 
 
-def fates(formats: Formats, wanted: Collection[str] | None, *, fold_calls: bool = False) -> NDArray[np.uint8]:
+def fates(formats: Formats, wanted: Wanted | None, *, fold_calls: bool = False) -> NDArray[np.uint8]:
     """Return for each type what is done with its events."""
     fate = np.full(_KINDS, KEEP if wanted is None else DROP, np.uint8)
     special = {"sys_enter": ENTER, "sys_exit": EXIT, "page_fault_user": FAULT} if fold_calls else {}
@@ -101,24 +100,31 @@ def fates(formats: Formats, wanted: Collection[str] | None, *, fold_calls: bool 
     return fate
 
 
-def _lengths(formats: Formats, trimmed: Mapping[str, str]) -> dict[str, int]:
-    """Return for the events that are trimmed how many bytes are kept: up to the last field that is needed."""
-    lengths = {}
-    for name, last in trimmed.items():
+def needed_parts(formats: Formats, wanted: Wanted | None) -> dict[str, tuple[int, int]]:
+    """Return which bytes are kept of the events that are not kept whole: the first, and the one after the last.
+
+    An event with a field whose bytes lie at its end, whichever that is, is kept whole.
+    """
+    parts = {}
+    for name, needed in (wanted or {}).items():
         known = formats.by_name.get(name)
-        field = known.field_of(last) if known is not None else None
-        if field is not None:
-            lengths[name] = field.offset + field.size
-    return lengths
+        if known is None or needed is None or any("_loc" in one.type for one in known.fields.values()):
+            continue
+        ends = [one for one in map(known.field_of, needed) if one is not None]
+        end = max((one.offset + one.size for one in ends), default=0)
+        if len(ends) == 2 and end < _LONGEST:
+            parts[name] = min(one.offset for one in ends), end
+    return parts
 
 
-def _trims(formats: Formats, lengths: Mapping[str, int]) -> NDArray[np.int32]:
-    """Return for each type how many bytes of its events are kept at most."""
-    trims = np.full(_KINDS, (1 << 31) - 1, np.int32)
-    for name, length in lengths.items():
+def kept_bytes(formats: Formats, parts: Mapping[str, tuple[int, int]]) -> NDArray[np.int32]:
+    """Return for each type which bytes of its events are kept, as `merge` has them."""
+    kept = np.zeros((2, _KINDS), np.int32)
+    kept[1] = (1 << 31) - 1
+    for name, (first, end) in parts.items():
         if formats.by_name[name].id < _KINDS:
-            trims[formats.by_name[name].id] = length
-    return trims
+            kept[:, formats.by_name[name].id] = first // WORD * WORD, end
+    return kept
 
 
 def _by_numpy(
@@ -131,6 +137,7 @@ def _by_numpy(
     """Do what scan.c does, all in memory at once."""
     cpus = sorted(streams)
     held = [b"".join(streams[cpu]) for cpu in cpus]
+    check_room(sum(map(len, held)), where)
     raw = np.frombuffer(b"".join(held), np.uint8)
     pages = read_pages(raw, geometry, where)
     found = scan(raw, pages, geometry, where)
@@ -148,7 +155,7 @@ def _by_numpy(
         page_cpu[found.page[kept]],
         gather(raw, offset + at[1], 4, signed=True).astype(np.int32),
         kind[kept],
-        offset,
+        (offset // WORD).astype(np.uint32),
         found.size[kept].astype(np.int32),
         raw,
         lost,

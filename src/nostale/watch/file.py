@@ -15,6 +15,7 @@ from nostale.watch.format import EventFormat, parse_format
 
 TRACING: Final = b"\x17\x08\x44tracing"  # begins a trace.dat, and the tracing data within a perf.data
 PERF: Final = b"PERFILE2"
+_AHEAD: Final = 1 << 16
 
 
 @dataclass(slots=True)
@@ -54,10 +55,12 @@ class Bytes:
     source: File | bytes
     at: int
     where: str
+    _ahead: bytes = b""  # of a file, what was read with more than was asked for
+    _ahead_at: int = 0
 
     def take(self, count: int) -> bytes:
         if isinstance(self.source, File):
-            data = self.source.read(self.at, count)
+            data = self._of_file(self.source, count)
         elif 0 <= count <= len(self.source) - self.at:
             data = self.source[self.at : self.at + count]
         else:
@@ -68,6 +71,15 @@ class Bytes:
             )
         self.at += count
         return data
+
+    def _of_file(self, file: File, count: int) -> bytes:
+        at = self.at - self._ahead_at
+        if at >= 0 and 0 <= count <= len(self._ahead) - at:
+            return self._ahead[at : at + count]
+        if not 0 <= count < _AHEAD or self.at > file.size - _AHEAD:
+            return file.read(self.at, count)
+        self._ahead, self._ahead_at = file.read(self.at, _AHEAD), self.at
+        return self._ahead[:count]
 
     def number(self, size: int) -> int:
         return int.from_bytes(self.take(size), "little")

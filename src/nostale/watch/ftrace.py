@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from array import array
 from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from struct import pack
@@ -25,10 +24,11 @@ import numpy as np
 from nostale.contract import BadInput
 from nostale.watch.format import EventFormat, Formats, parse_format
 from nostale.watch.ring import Lost
+from nostale.watch.scanner import check_room
 from nostale.watch.script import FIELDS, format_text
 from nostale.watch.spans import VECTORS
 from nostale.watch.symbols import Symbols
-from nostale.watch.trace import Origin, Table, Trace
+from nostale.watch.trace import WORD, Origin, Table, Trace, Wanted
 
 _LINE: Final = re.compile(
     r"(?:\S+: )?\s*(?P<comm>.+)-(?P<pid>\d{1,9})\s+(?:\(\s*[-\d]+\)\s+)?\[(?P<cpu>\d{1,5})\]\s+"
@@ -78,11 +78,11 @@ def looks_like_text(start: bytes) -> bool:
     return any(line.startswith(("# tracer:", "cpus=")) or _LINE.match(line) for line in lines[:8])
 
 
-def read_text(path: Path, wanted: Collection[str] | None = None) -> Trace:
+def read_text(path: Path, wanted: Wanted | None = None) -> Trace:
     """Read a text.
 
     Args:
-        wanted: names of the events to keep; None keeps all.
+        wanted: the events to keep; None keeps all.
 
     Raises:
         BadInput: no such file, no event in it, a line that is endless.
@@ -110,7 +110,7 @@ class _Reader:
     cpu: array[int] = field(default_factory=lambda: array("H"))
     pid: array[int] = field(default_factory=lambda: array("i"))
     kind: array[int] = field(default_factory=lambda: array("H"))
-    offset: array[int] = field(default_factory=lambda: array("q"))
+    word: array[int] = field(default_factory=lambda: array("I"))
     size: array[int] = field(default_factory=lambda: array("i"))
     heap: bytearray = field(default_factory=bytearray)
     last_ns: dict[int, int] = field(default_factory=dict)
@@ -177,9 +177,10 @@ class _Reader:
         self.cpu.append(cpu)
         self.pid.append(pid)
         self.kind.append(int.from_bytes(data[:2], "little"))
-        self.offset.append(len(self.heap))
+        check_room(len(self.heap), self.where)
+        self.word.append(len(self.heap) // WORD)
         self.size.append(len(data))
-        self.heap += data.ljust((len(data) + 7) & ~7, b"\0")
+        self.heap += data.ljust((len(data) + 3) & ~3, b"\0")
 
     def format(self, name: str, fields: str) -> EventFormat:
         known = self.formats.get(name)
@@ -251,7 +252,7 @@ class _Reader:
             cpu=np.array(self.cpu),
             pid=np.array(self.pid),
             type=np.array(self.kind),
-            offset=np.array(self.offset),
+            word=np.array(self.word),
             size=np.array(self.size),
             heap=np.frombuffer(bytes(self.heap), np.uint8),
             lost=tuple(self.lost),

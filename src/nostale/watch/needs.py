@@ -7,7 +7,7 @@ from typing import Final
 
 from nostale.watch.monitors import TraceMonitor
 from nostale.watch.spans import ENTRIES, EXITS, OTHERS
-from nostale.watch.trace import Trace
+from nostale.watch.trace import Trace, Wanted
 
 # Event to what its absence hides. A trace.dat describes only events that were recorded.
 NEEDS: Final[dict[str, tuple[str, str]]] = {
@@ -72,14 +72,24 @@ MEMORY: Final = (
 # A stack is taken with each of these, on the sender's side.
 STACKS: Final = ("csd_queue_cpu", "ipi_send_cpu", "ipi_send_cpumask", "sched_waking", "workqueue_queue_work")
 
-# Of the events that there are most of, the last field that is read.
-TRIMMED: Final = {"sys_enter": "args[1]", "sys_exit": "ret"}
+# Of the events that there are most of, the first and the last field that is read.
+_READ: Final = {
+    "sys_enter": ("id", "args[0]"),
+    "sys_exit": ("ret", "ret"),
+    "sched_switch": ("prev_pid", "next_pid"),
+    "sched_waking": ("pid", "target_cpu"),
+    "hrtimer_start": ("hrtimer", "hrtimer"),
+}
 
 
-def needed(monitors: Iterable[TraceMonitor] = ()) -> frozenset[str]:
-    """Return the events that `analyse` looks at: the rest need not be kept when a trace is read."""
+def needed(monitors: Iterable[TraceMonitor] = ()) -> Wanted:
+    """Return the events that `analyse` looks at, and what of them: the rest need not be kept when a trace is read.
+
+    Of what a monitor names for itself all is kept.
+    """
     asked = (event for one in monitors for event in one.events)
-    return frozenset({*NEEDS, *EXTRAS, *ENTRIES, *EXITS, *OTHERS, "kernel_stack", *asked})
+    events = sorted({*NEEDS, *EXTRAS, *ENTRIES, *EXITS, *OTHERS, "kernel_stack"})
+    return {event: _READ.get(event) for event in events} | dict.fromkeys(asked)
 
 
 def missing(trace: Trace) -> dict[str, str]:

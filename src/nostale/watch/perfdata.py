@@ -10,25 +10,26 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from struct import Struct, unpack_from
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nostale.contract import BadInput
 from nostale.outside import zstd
 from nostale.watch import perfscan
-from nostale.watch.build import WORTH_COMPILING, common, fates
+from nostale.watch.build import WORTH_COMPILING, common, fates, kept_bytes, needed_parts
 from nostale.watch.file import PERF, TRACING, Bytes, File, open_file, read_events, read_ftrace, read_headers
 from nostale.watch.format import EventFormat, Formats, parse_format
 from nostale.watch.kallsyms import kernel_symbols
 from nostale.watch.perfscan import Attrs, Samples
 from nostale.watch.ring import Lost
 from nostale.watch.scanner import library
-from nostale.watch.trace import Origin, Trace
+from nostale.watch.trace import Origin, Trace, Wanted
 
 _HEADER: Final = Struct("<8sQQQQQQQQ4Q")  # magic, size, attr size, attrs, data, event types, features
 _TRACING_DATA, _BUILD_ID, _OSRELEASE, _ARCH, _COMPRESSED = 1, 2, 4, 6, 27
@@ -106,11 +107,11 @@ class _Met:
         return tuple(self.lost)
 
 
-def read_perf(path: Path, wanted: Collection[str] | None = None, *, kallsyms: Path | None = None) -> Trace:
+def read_perf(path: Path, wanted: Wanted | None = None, *, kallsyms: Path | None = None) -> Trace:
     """Read a perf.data.
 
     Args:
-        wanted: names of the events to keep; None keeps all.
+        wanted: the events to keep; None keeps all.
         kallsyms: a copy of the recorded machine's /proc/kallsyms.
 
     Raises:
@@ -120,7 +121,7 @@ def read_perf(path: Path, wanted: Collection[str] | None = None, *, kallsyms: Pa
         return _read(file, wanted, kallsyms)
 
 
-def _read(file: File, wanted: Collection[str] | None, kallsyms: Path | None) -> Trace:
+def _read(file: File, wanted: Wanted | None, kallsyms: Path | None) -> Trace:
     if file.size < 16 or file.read(0, 8) != PERF:
         raise BadInput(file.where, "is not a perf.data file", cause="another format, or a big-endian machine's")
     if int.from_bytes(file.read(8, 8), "little") < _HEADER.size:
@@ -138,7 +139,8 @@ def _read(file: File, wanted: Collection[str] | None, kallsyms: Path | None) -> 
             file.where, "has no tracepoints", remedy="perf record -e csd:* -e irq_vectors:* ..., see the guide"
         )
     header_page, header_event, formats = _tracing(file, *features[_TRACING_DATA])
-    layout = _layout(file.where, attrs, formats, wanted)
+    parts = needed_parts(formats, wanted)
+    layout = _layout(file.where, attrs, formats, fates(formats, wanted), kept_bytes(formats, parts))
     lib = library(worth_compiling=file.size >= WORTH_COMPILING)
     samples = Samples(lib, layout, file.where)
     met = _Met(attrs, samples, layout.ids)
@@ -156,8 +158,8 @@ def _read(file: File, wanted: Collection[str] | None, kallsyms: Path | None) -> 
         comms=met.comms,
         notes=said,
     )
-    cpus = tuple(int(one) for one in np.unique(table.cpu))
-    return Trace(origin, formats, cpus, table, wanted=None if wanted is None else frozenset(wanted))
+    cpus = tuple(np.flatnonzero(np.bincount(table.cpu)).tolist())
+    return Trace(origin, formats, cpus, table, wanted=None if wanted is None else frozenset(wanted), trimmed=parts)
 
 
 def _features(file: File, bits: tuple[int, ...], at: int) -> dict[int, tuple[int, int]]:
@@ -182,7 +184,9 @@ def _attrs(file: File, at: int, size: int, each: int) -> list[_Attr]:
     return attrs
 
 
-def _layout(where: str, attrs: list[_Attr], formats: Formats, wanted: Collection[str] | None) -> Attrs:
+def _layout(
+    where: str, attrs: list[_Attr], formats: Formats, fate: NDArray[np.uint8], kept: NDArray[np.int32]
+) -> Attrs:
     types = {one.sample_type for one in attrs}
     named = all(one.sample_type & perfscan.S_IDENTIFIER for one in attrs)
     if len(types) > 1 and not named:
@@ -200,7 +204,8 @@ def _layout(where: str, attrs: list[_Attr], formats: Formats, wanted: Collection
         ids,
         tuple(one.sample_type for one in attrs),
         tuple(one.read_format for one in attrs),
-        fates(formats, wanted),
+        fate,
+        kept,
         common(formats, where),
         places if places is not None and places[1] + 4 <= places[2] <= 64 else None,
     )

@@ -22,12 +22,14 @@ struct attrs {
 	const int32_t *attr_of;                    /* each id's */
 	const uint64_t *sample_type, *read_format; /* each attr's */
 	const uint8_t *fate;                       /* 65536: 0 drops events of a type */
+	const int32_t *from, *until;               /* 65536 each: which of an event's bytes are kept, by four */
 	int64_t type_at, pid_at;
 	int64_t stack_type, stack_size_at, stack_caller_at;
 };
 
 struct found {
-	int64_t *ts, *offset;
+	int64_t *ts;
+	uint32_t *word;                            /* where a row's bytes begin in the heap, by four */
 	int32_t *pid, *size;
 	uint16_t *type, *cpu;
 	int64_t used;
@@ -70,7 +72,9 @@ static int64_t attr_of(const struct attrs *attrs, uint64_t id)
 	return low < attrs->n_ids && attrs->ids[low] == id ? attrs->attr_of[low] : -1;
 }
 
-static void keep(struct found *found, int64_t ts, uint32_t cpu, int32_t pid, uint16_t type, int64_t size)
+/* Keep a row of `size` bytes, of which those after `from` are in the heap up to `until`. */
+static void keep(struct found *found, int64_t ts, uint32_t cpu, int32_t pid, uint16_t type, int64_t size, int64_t from,
+		 int64_t until)
 {
 	int64_t row = found->used++;
 
@@ -79,8 +83,9 @@ static void keep(struct found *found, int64_t ts, uint32_t cpu, int32_t pid, uin
 	found->pid[row] = pid;
 	found->type[row] = type;
 	found->size[row] = (int32_t)size;
-	found->offset[row] = found->heap_used;
-	found->heap_used += (size + 7) & ~7ll;
+	found->word[row] = (uint32_t)((found->heap_used - from) / 4);
+	if (until > from)
+		found->heap_used += (until - from + 3) & ~3ll;
 }
 
 /* Keep the kernel's part of a call chain as a kernel_stack event. */
@@ -105,7 +110,9 @@ static void keep_stack(const struct attrs *attrs, struct found *found, const uin
 		return;
 	memset(event, 0, (size_t)attrs->stack_caller_at);
 	memcpy(event + attrs->stack_size_at, &frames, 4);
-	keep(found, ts, cpu, pid, (uint16_t)attrs->stack_type, attrs->stack_caller_at + 8 * frames);
+	int64_t size = attrs->stack_caller_at + 8 * frames;
+
+	keep(found, ts, cpu, pid, (uint16_t)attrs->stack_type, size, 0, size);
 }
 
 static int sample(const struct attrs *attrs, const uint8_t *at, const uint8_t *end, struct found *found)
@@ -184,8 +191,11 @@ static int sample(const struct attrs *attrs, const uint8_t *at, const uint8_t *e
 	found->counts[kind]++;
 	if (!attrs->fate[kind])
 		return MORE;
-	memcpy(found->heap + found->heap_used, event, (size_t)size);
-	keep(found, (int64_t)ts, cpu, pid, kind, size);
+	int64_t from = attrs->from[kind], until = size < attrs->until[kind] ? size : attrs->until[kind];
+
+	if (until > from)
+		memcpy(found->heap + found->heap_used, event + from, (size_t)(until - from));
+	keep(found, (int64_t)ts, cpu, pid, kind, size, from, until);
 	if (chain && attrs->stack_type >= 0)
 		keep_stack(attrs, found, chain, chain_n, (int64_t)ts, cpu, pid);
 	return MORE;

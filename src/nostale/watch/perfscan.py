@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from nostale.contract import BadInput
 from nostale.watch.ring import Lost, too_late
-from nostale.watch.scanner import GrowingArray
-from nostale.watch.trace import Table
+from nostale.watch.scanner import GrowingArray, check_room
+from nostale.watch.trace import WORD, Table
 
 MMAP, LOST, COMM, THROTTLE, SAMPLE, LOST_SAMPLES = 1, 2, 3, 5, 9, 13
 AUXTRACE, COMPRESSED, COMPRESSED2 = 71, 81, 83
@@ -37,6 +37,7 @@ class Attrs:
         ids: to the number of an attribute; empty where all samples are laid out alike and name no id.
         sample_type, read_format: of each attribute.
         fate: `(65536,) uint8`, 0 drops events of a type.
+        kept: `(2, 65536) int32`, which of an event's bytes are kept, as `merge` has them.
         at: where an event's type and thread id lie.
         stack: type of a kernel_stack event, and where its size and its first address lie; None keeps no call chains.
     """
@@ -45,6 +46,7 @@ class Attrs:
     sample_type: tuple[int, ...]
     read_format: tuple[int, ...]
     fate: NDArray[np.uint8]
+    kept: NDArray[np.int32]
     at: tuple[int, int]
     stack: tuple[int, int, int] | None
 
@@ -52,14 +54,14 @@ class Attrs:
 class _Attrs(Structure):
     _fields_ = [
         ("n_ids", c_int64),
-        *((name, c_void_p) for name in ("ids", "attr_of", "sample_type", "read_format", "fate")),
+        *((name, c_void_p) for name in ("ids", "attr_of", "sample_type", "read_format", "fate", "start", "until")),
         *((name, c_int64) for name in ("type_at", "pid_at", "stack_type", "stack_size_at", "stack_caller_at")),
     ]
 
 
 class _Found(Structure):
     _fields_ = [
-        *((name, c_void_p) for name in ("ts", "offset", "pid", "size", "type", "cpu")),
+        *((name, c_void_p) for name in ("ts", "word", "pid", "size", "type", "cpu")),
         ("used", c_int64),
         ("heap", c_void_p),
         ("heap_used", c_int64),
@@ -80,7 +82,7 @@ class Samples:
 
     def __init__(self, lib: ctypes.CDLL | None, attrs: Attrs, where: str) -> None:
         self.lib, self.attrs, self.where = lib, attrs, where
-        kinds = {"ts": np.int64, "offset": np.int64, "pid": np.int32, "size": np.int32}
+        kinds = {"ts": np.int64, "word": np.uint32, "pid": np.int32, "size": np.int32}
         self.columns = {name: GrowingArray(kind) for name, kind in kinds.items()}
         self.columns |= {name: GrowingArray(np.uint16) for name in ("type", "cpu")}
         self.heap = GrowingArray(np.uint8)
@@ -91,6 +93,7 @@ class Samples:
             other_row=self.other_rows.ctypes.data,
             most_other=_MOST_OTHERS,
             counts=self.counts.ctypes.data,
+            heap_used=int(attrs.kept[0].max()),  # so that no row's word lies before the first
         )
         ids = sorted(attrs.ids.items())
         self._held = (
@@ -99,6 +102,7 @@ class Samples:
             np.array(attrs.sample_type, np.uint64),
             np.array(attrs.read_format, np.uint64),
             attrs.fate,
+            *attrs.kept,
         )
         self._attrs = _Attrs(
             len(ids), *(one.ctypes.data for one in self._held), *attrs.at, *(attrs.stack or (-1, 0, 0))
@@ -117,6 +121,7 @@ class Samples:
         found = self.found
         for name, column in self.columns.items():
             setattr(found, name, column.make_room(found.used + len(raw) // 16 + 2))
+        check_room(found.heap_used + 3 * len(raw) + 64, self.where)
         found.heap = self.heap.make_room(found.heap_used + 3 * len(raw) + 64)
         found.n_other = 0
         if self.lib is not None:
@@ -260,12 +265,14 @@ class _Slowly:
 
     def keep(self, ts: int, cpu: int, pid: int, kind: int, event: bytes) -> None:
         found = self.samples.found
-        values = {"ts": ts, "cpu": cpu, "pid": pid, "type": kind, "size": len(event), "offset": found.heap_used}
+        first, end = self.samples.attrs.kept[:, kind].tolist()
+        word, part = (found.heap_used - first) // WORD, event[first:end]
+        values = {"ts": ts, "cpu": cpu, "pid": pid, "type": kind, "size": len(event), "word": word}
         for name, value in values.items():
             self.columns[name][found.used] = value
-        self.heap[found.heap_used : found.heap_used + len(event)] = np.frombuffer(event, np.uint8)
+        self.heap[found.heap_used : found.heap_used + len(part)] = np.frombuffer(part, np.uint8)
         found.used += 1
-        found.heap_used += (len(event) + 7) & ~7
+        found.heap_used += (len(part) + 3) & ~3
 
     def keep_stack(self, ts: int, cpu: int, pid: int, chain: list[int], stack: tuple[int, int, int]) -> None:
         kernel, frames = False, []

@@ -4,22 +4,21 @@ when there is such a recording.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 
 from nostale.watch.file import PERF, TRACING, open_file
-from nostale.watch.trace import Trace
+from nostale.watch.trace import Trace, Wanted
 
 _START = 4096
 
 
 def read_trace(
-    path: Path, wanted: Collection[str] | None = None, *, fold_calls: bool = False, kallsyms: Path | None = None
+    path: Path, wanted: Wanted | None = None, *, fold_calls: bool = False, kallsyms: Path | None = None
 ) -> Trace:
     """Read a recording.
 
     Args:
-        wanted: names of the events to keep; None keeps all.
+        wanted: the events to keep, see `needed`; None keeps all.
         fold_calls: count system calls in which nothing happened instead of keeping them, see `build`.
         kallsyms: a copy of the recorded machine's /proc/kallsyms, for a recording without symbols.
 

@@ -122,7 +122,7 @@ def _addresses(trace: Trace) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
     if trace.has("kernel_stack"):
         low = trace.formats.by_name["kernel_stack"].fields["caller"].offset
         for row in trace.rows("kernel_stack").tolist():
-            start, size = int(trace.offset[row]), int(trace.size[row])
+            start, size = trace.place(row), int(trace.size[row])
             found.append(
                 gather(trace.raw, start + low + 8 * np.arange((size - low) // 8), 8, signed=False).astype(np.uint64)
             )

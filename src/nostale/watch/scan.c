@@ -62,9 +62,9 @@ static int bad(struct state *state, int64_t what, int64_t page, int64_t at)
 	return 1;
 }
 
-/* Find every event of whole pages: 0, or 1 with state->bad set. There is room for a row every 8 bytes. */
-int nostale_scan(const struct layout *layout, const uint8_t *raw, int64_t n_pages, struct rows *rows,
-		 struct state *state)
+/* Find every event of the pages at `raw`: 0, or 1 with state->bad set. */
+static int scan(const struct layout *layout, const uint8_t *raw, int64_t n_pages, struct rows *rows,
+		struct state *state)
 {
 	int64_t room = layout->page_bytes - layout->data_at;
 
@@ -153,6 +153,22 @@ int nostale_scan(const struct layout *layout, const uint8_t *raw, int64_t n_page
 	return 0;
 }
 
+/* Find every event of `n` pieces of whole pages: 0, or 1 with state->bad set. There is room for a row every 8 bytes. */
+int nostale_scan(const struct layout *layout, const uint8_t *const *raw, const int64_t *n_pages, int64_t n,
+		 struct rows *rows, struct state *state)
+{
+	int64_t before = 0;
+
+	for (int64_t i = 0; i < n; i++) {
+		if (scan(layout, raw[i], n_pages[i], rows, state)) {
+			state->bad_page += before;
+			return 1;
+		}
+		before += n_pages[i];
+	}
+	return 0;
+}
+
 static int is_call(const struct rows *rows, const uint8_t *fate, int64_t at)
 {
 	return at + 1 < rows->used && fate[rows->type[at]] == ENTER && fate[rows->type[at + 1]] == EXIT &&
@@ -179,17 +195,18 @@ void nostale_mark(struct rows *rows, const uint8_t *fate, int64_t at)
 }
 
 struct table {
-	int64_t *ts, *offset;
+	int64_t *ts;
+	uint32_t *word;                            /* where a row's bytes begin in the heap, by four */
 	int32_t *pid, *size;
 	uint16_t *type, *cpu;
 	int64_t used;
-	uint8_t *heap;                             /* the bytes of all rows, each at a multiple of 8 */
+	uint8_t *heap;                             /* the bytes of all rows */
 	int64_t heap_used;
 	uint8_t *open;                             /* a bit a thread: it is in a call that stands in the table */
 	int64_t n_open;
 	int64_t *folded_key, *folded_count;        /* by CPU << 32 | thread, open addressing, 0 is free */
 	int64_t n_folded, folded_used;
-	const int32_t *trim;                       /* 65536: how many of an event's bytes are kept at most */
+	const int32_t *from, *until;               /* 65536 each: which of an event's bytes are kept, by four */
 };
 
 static int count_folded(struct table *table, uint16_t cpu, int32_t pid)
@@ -218,6 +235,18 @@ static int folds(struct table *table, const struct rows *rows, int64_t at, uint1
 	if (pid <= 0 || pid >= table->n_open || table->open[pid >> 3] >> (pid & 7) & 1)
 		return 0;
 	return count_folded(table, cpu, pid);
+}
+
+/* Keep what is needed of an event's bytes. The row's word is where the first would be, were all of them kept. */
+static void keep_bytes(struct table *table, uint16_t type, const uint8_t *event, int32_t size)
+{
+	int32_t from = table->from[type], until = size < table->until[type] ? size : table->until[type];
+
+	table->word[table->used - 1] = (uint32_t)((table->heap_used - from) / 4);
+	if (until <= from)
+		return;
+	memcpy(table->heap + table->heap_used, event + from, (size_t)(until - from));
+	table->heap_used += (until - from + 3) & ~3;
 }
 
 /* Move rows with a time below `limit` into the table, in time order, then by CPU. rows[i].used are there, from[i] done. */
@@ -269,15 +298,26 @@ void nostale_merge(struct rows *rows, int64_t *from, const uint16_t *cpus, int64
 			table->cpu[row] = cpus[best];
 			table->pid[row] = pid;
 			table->type[row] = one->type[at];
-			table->offset[row] = table->heap_used;
 			table->size[row] = one->size[at];
-			int32_t size = one->size[at] < table->trim[one->type[at]] ? one->size[at] : table->trim[one->type[at]];
-
-			memcpy(table->heap + table->heap_used, one->event[at], (size_t)size);
-			table->heap_used += (size + 7) & ~7;
+			keep_bytes(table, one->type[at], one->event[at], one->size[at]);
 			at++;
 		} while (at < one->used &&
 			 (one->ts[at] < second_ts || (one->ts[at] == second_ts && second_ts < limit && best < second)));
 		from[best] = at;
 	}
+}
+
+/*
+ * Order rows by type, in each as they come: a counting sort. `end` has a zero for each type and one more, and then where
+ * in the order the rows of each type end.
+ */
+void nostale_by_type(const uint16_t *type, int64_t n, int64_t n_types, int64_t *end, int32_t *order)
+{
+	for (int64_t row = 0; row < n; row++)
+		end[type[row] + 1]++;
+	for (int64_t kind = 0; kind < n_types; kind++)
+		end[kind + 1] += end[kind];
+	/* What is now where each begins moves to where it ends. */
+	for (int64_t row = 0; row < n; row++)
+		order[end[type[row]]++] = (int32_t)row;
 }

@@ -9,7 +9,7 @@ import ctypes
 import functools
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
-from ctypes import Structure, byref, c_int64, c_void_p
+from ctypes import Structure, byref, c_char_p, c_int64, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,7 @@ _THREADS: Final = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 _FOLDED: Final = 1 << 14
 _FLAGS: Final = ("-O2", "-shared", "-fPIC")
 _AT_ONCE: Final = 4 << 20  # bytes of pages taken at a time, all CPUs together
+_MOST_HEAP: Final = 4 << 32  # words of 4 bytes are numbered in 32 bits
 _NO_LIMIT: Final = (1 << 63) - 1
 
 
@@ -53,7 +54,7 @@ class _State(Structure):
 
 class _Table(Structure):
     _fields_ = [
-        *((name, c_void_p) for name in ("ts", "offset", "pid", "size", "type", "cpu")),
+        *((name, c_void_p) for name in ("ts", "word", "pid", "size", "type", "cpu")),
         ("used", c_int64),
         ("heap", c_void_p),
         ("heap_used", c_int64),
@@ -63,13 +64,14 @@ class _Table(Structure):
         ("folded_count", c_void_p),
         ("n_folded", c_int64),
         ("folded_used", c_int64),
-        ("trim", c_void_p),
+        ("start", c_void_p),
+        ("until", c_void_p),
     ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Merged:
-    """What was found on all CPUs, in time order: columns of one length, and the bytes that `offset` points into.
+    """What was found on all CPUs, in time order: columns of one length, and the bytes that `word` points into.
 
     Args:
         counts: `(65536,) int64`, events of each type, those dropped included.
@@ -82,7 +84,7 @@ class Merged:
     cpu: NDArray[np.uint16]
     pid: NDArray[np.int32]
     type: NDArray[np.uint16]
-    offset: NDArray[np.int64]
+    word: NDArray[np.uint32]
     size: NDArray[np.int32]
     heap: NDArray[np.uint8]
     counts: NDArray[np.int64]
@@ -121,7 +123,7 @@ def merge(
     geometry: Geometry,
     at: tuple[int, int],
     fate: NDArray[np.uint8],
-    trim: NDArray[np.int32],
+    kept: NDArray[np.int32],
     where: str,
 ) -> Merged:
     """Scan and merge the pages of every CPU, holding only a few at a time.
@@ -130,7 +132,8 @@ def merge(
         at: where an event's type (2 bytes) and thread id (4 bytes) lie.
         fate: `(65536,) uint8`, for each type one of DROP, KEEP, ENTER, EXIT, FAULT. Where types have the last three,
             system calls without anything in them, and page faults, are counted instead of kept if another follows.
-        trim: `(65536,) int32`, how many bytes of an event of each type are kept at most.
+        kept: `(2, 65536) int32`, for each type the first of the bytes that are kept, a multiple of 4, and the one after
+            the last.
 
     Raises:
         BadInput: damaged pages.
@@ -138,8 +141,11 @@ def merge(
     layout = _Layout(geometry.page_bytes, geometry.commit_offset, geometry.data_offset, *at, fate.ctypes.data)
     cpus = np.array(sorted(streams), np.uint16)
     share = max(geometry.page_bytes, _AT_ONCE // max(1, len(cpus)))
-    inputs = [_Input(lib, layout, fate, _batches(streams[int(cpu)], share), int(cpu), where) for cpu in cpus]
-    table = _Growing(lib, cpus, fate, trim)
+    inputs = [
+        _Input(lib, layout, fate, _batches(streams[int(cpu)], share, geometry.page_bytes), int(cpu), where)
+        for cpu in cpus
+    ]
+    table = _Growing(lib, cpus, fate, kept, where)
     while any(not one.done for one in inputs):
         slowest = min((one for one in inputs if not one.done), key=lambda one: one.last_ns)
         slowest.feed()
@@ -147,25 +153,35 @@ def merge(
     return table.merged(inputs)
 
 
-def _batches(chunks: Iterable[bytes], least: int) -> Iterator[bytes]:
-    """Join chunks until they are `least` bytes."""
+def _batches(chunks: Iterable[bytes], least: int, page_bytes: int) -> Iterator[list[bytes]]:
+    """Gather chunks until they are `least` bytes; those that are not whole pages are joined."""
     held: list[bytes] = []
     size = 0
     for chunk in chunks:
         held.append(chunk)
         size += len(chunk)
         if size >= least:
-            yield held[0] if len(held) == 1 else b"".join(held)
+            yield _whole(held, page_bytes)
             held, size = [], 0
     if held:
-        yield held[0] if len(held) == 1 else b"".join(held)
+        yield _whole(held, page_bytes)
+
+
+def _whole(chunks: list[bytes], page_bytes: int) -> list[bytes]:
+    return [b"".join(chunks)] if any(len(one) % page_bytes for one in chunks) else chunks
 
 
 class _Input:
     """The pages of one CPU as they are scanned, and the rows found that the table has not taken yet."""
 
     def __init__(
-        self, lib: ctypes.CDLL, layout: _Layout, fate: NDArray[np.uint8], batches: Iterator[bytes], cpu: int, where: str
+        self,
+        lib: ctypes.CDLL,
+        layout: _Layout,
+        fate: NDArray[np.uint8],
+        batches: Iterator[list[bytes]],
+        cpu: int,
+        where: str,
     ) -> None:
         self.lib, self.layout, self.fate, self.batches, self.cpu, self.where = lib, layout, fate, batches, cpu, where
         self.counts = np.zeros(_KINDS, np.int64)
@@ -173,7 +189,7 @@ class _Input:
         self.columns: dict[str, NDArray[Any]] = {}
         self.rows = _Rows()
         self.taken = c_int64(0)
-        self.raws: list[tuple[bytes, int]] = []  # each with the row after its last
+        self.raws: list[tuple[list[bytes], int, int]] = []  # each with its size, and the row after its last
         self.pages = 0
         self.lost: list[Lost] = []
         self.done = False
@@ -181,25 +197,31 @@ class _Input:
 
     def feed(self) -> None:
         """Scan the next pages; without any the input is done."""
-        raw = next(self.batches, None)
-        if raw is None:
+        chunks = next(self.batches, None)
+        if chunks is None:
             self.done = True
             return
-        n_pages, rest = divmod(len(raw), self.layout.page_bytes)
+        size = sum(map(len, chunks))
+        n_pages, rest = divmod(size, self.layout.page_bytes)
         if rest:
             raise BadInput(
-                self.where, f"{len(raw)} bytes are not whole pages of {self.layout.page_bytes}", cause="a cut file"
+                self.where, f"{size} bytes are not whole pages of {self.layout.page_bytes}", cause="a cut file"
             )
-        first = self._make_room(len(raw) // 8)
+        first = self._make_room(size // 8)
         lost = np.empty((n_pages, 3), np.int64)
         self.state.lost, self.state.n_lost = lost.ctypes.data, 0
         failed = self.lib.nostale_scan(
-            byref(self.layout), c_void_p(_address(raw)), c_int64(n_pages), byref(self.rows), byref(self.state)
+            byref(self.layout),
+            (c_char_p * len(chunks))(*chunks),
+            (c_int64 * len(chunks))(*(len(one) // self.layout.page_bytes for one in chunks)),
+            c_int64(len(chunks)),
+            byref(self.rows),
+            byref(self.state),
         )
         if failed:
             raise self._problem()
         self.lib.nostale_mark(byref(self.rows), c_void_p(self.fate.ctypes.data), c_int64(first))
-        self.raws.append((raw, self.rows.used))
+        self.raws.append((chunks, size, self.rows.used))
         self.pages += n_pages
         self.last_ns = self.state.last_ns if self.state.events else self.last_ns
         self.lost += [
@@ -221,7 +243,7 @@ class _Input:
             if left:
                 column[:left] = old[name][taken : taken + left].copy()
             setattr(self.rows, name, column.ctypes.data)
-        self.raws = [(raw, end - taken) for raw, end in self.raws if end > taken]
+        self.raws = [(chunks, size, end - taken) for chunks, size, end in self.raws if end > taken]
         self.rows.used, self.taken.value = left, 0
         return left
 
@@ -256,10 +278,15 @@ class _Growing:
     """The table as it grows."""
 
     def __init__(
-        self, lib: ctypes.CDLL, cpus: NDArray[np.uint16], fate: NDArray[np.uint8], trim: NDArray[np.int32]
+        self,
+        lib: ctypes.CDLL,
+        cpus: NDArray[np.uint16],
+        fate: NDArray[np.uint8],
+        kept: NDArray[np.int32],
+        where: str,
     ) -> None:
-        self.lib, self.cpus, self.fate, self.trim = lib, cpus, fate, trim
-        kinds = {"ts": np.int64, "offset": np.int64, "pid": np.int32, "size": np.int32}
+        self.lib, self.cpus, self.fate, self.kept, self.where = lib, cpus, fate, kept, where
+        kinds = {"ts": np.int64, "word": np.uint32, "pid": np.int32, "size": np.int32}
         self.columns = {name: GrowingArray(kind) for name, kind in kinds.items()}
         self.columns |= {name: GrowingArray(np.uint16) for name in ("type", "cpu")}
         self.heap = GrowingArray(np.uint8)
@@ -271,15 +298,18 @@ class _Growing:
             folded_key=self.folded_key.ctypes.data,
             folded_count=self.folded_count.ctypes.data,
             n_folded=_FOLDED,
-            trim=trim.ctypes.data,
+            start=kept[0].ctypes.data,
+            until=kept[1].ctypes.data,
+            heap_used=int(kept[0].max()),  # so that no row's word lies before the first
         )
 
     def take(self, inputs: list[_Input], limit: int) -> None:
         """Take every row with a time before `limit`."""
-        pending = [(one, one.taken.value, one.rows.used) for one in inputs if one.rows.used > one.taken.value]
-        rows = sum(end - start for _, start, end in pending)
-        size = sum(int(one.columns["size"][start:end].sum(dtype=np.int64)) for one, start, end in pending)
-        self.table.heap = self.heap.make_room(self.table.heap_used + size + 8 * rows)  # each is rounded up to 8
+        rows = sum(one.rows.used - one.taken.value for one in inputs)
+        # Each event lies in its page after a head of 4 bytes, which is more than it is rounded up by.
+        size = self.table.heap_used + sum(size for one in inputs for _, size, _ in one.raws)
+        check_room(size, self.where)
+        self.table.heap = self.heap.make_room(size)
         for name, column in self.columns.items():
             setattr(self.table, name, column.make_room(self.table.used + rows))
         every = (_Rows * len(inputs))(*(one.rows for one in inputs))
@@ -313,5 +343,40 @@ class _Growing:
         )
 
 
-def _address(raw: bytes | mmap.mmap) -> int:
+def by_type(
+    types: NDArray[np.uint16], lib: ctypes.CDLL | None
+) -> tuple[NDArray[np.int32 | np.int64], NDArray[np.int64]]:
+    """Return the rows ordered by type, in each as they come, and where those of each type begin, up to the last type.
+
+    >>> by_type(np.array([3, 1, 3], np.uint16), None)
+    (array([1, 0, 2], dtype=int32), array([0, 0, 1, 1, 3]))
+    """
+    n_types = int(types.max(initial=0)) + 1
+    if lib is None or len(types) >= 1 << 31:
+        order = np.argsort(types, kind="stable")  # 16 bits: sorted by radix
+        starts = np.concatenate([[0], np.cumsum(np.bincount(types, minlength=n_types))])
+        return order.astype(np.int32) if len(order) < 1 << 31 else order, starts
+    ends, small = np.zeros(n_types + 1, np.int64), np.empty(len(types), np.int32)
+    types = np.ascontiguousarray(types)
+    lib.nostale_by_type(
+        c_void_p(types.ctypes.data),
+        c_int64(len(types)),
+        c_int64(n_types),
+        c_void_p(ends.ctypes.data),
+        c_void_p(small.ctypes.data),
+    )
+    return small, np.concatenate([[0], ends[:-1]])
+
+
+def check_room(size_bytes: int, where: str) -> None:
+    """Refuse more bytes of events than a table has numbers for.
+
+    Raises:
+        BadInput: there are more.
+    """
+    if size_bytes > _MOST_HEAP:
+        raise BadInput(where, f"holds over {_MOST_HEAP >> 30} GiB of events", remedy="record fewer, or in pieces")
+
+
+def _address(raw: mmap.mmap) -> int:
     return int(np.frombuffer(raw, np.uint8).ctypes.data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from struct import Struct, unpack_from
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,13 @@ from numpy.typing import NDArray
 from nostale.contract import BadInput
 from nostale.watch.format import Field, Formats
 from nostale.watch.ring import Ints, Lost
+from nostale.watch.scanner import by_type, library
 from nostale.watch.symbols import Symbols
 
+WORD: Final = 4  # bytes; events begin at multiples of it, in pages as in a table
 _CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
 Column = NDArray[np.int64]  # or uint64, as the field is signed or not
+Wanted = Mapping[str, tuple[str, str] | None]  # events to keep; of one with two fields from the first to the second
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,8 @@ class Table:
     """The events themselves, in time order; within one time in CPU order.
 
     Args:
-        ts, offset: `(n,) int64`, time in ns, and where an event's bytes begin in `heap`.
+        ts: `(n,) int64`, time in ns.
+        word: `(n,) uint32`, where an event's bytes begin in `heap`, in words of 4 bytes.
         cpu, type: `(n,) uint16`.
         pid, size: `(n,) int32`, the thread, and how many bytes the event has.
         heap: `(bytes,) uint8`.
@@ -68,7 +73,7 @@ class Table:
     cpu: NDArray[np.uint16]
     pid: NDArray[np.int32]
     type: NDArray[np.uint16]
-    offset: Ints
+    word: NDArray[np.uint32]
     size: NDArray[np.int32]
     heap: NDArray[np.uint8]
     lost: tuple[Lost, ...] = ()
@@ -86,7 +91,7 @@ class Table:
             cpu=self.cpu[order],
             pid=self.pid[order],
             type=self.type[order],
-            offset=self.offset[order],
+            word=self.word[order],
             size=self.size[order],
         )
 
@@ -103,7 +108,7 @@ class Trace:
         page_bytes: size of a ring-buffer page.
         pages: for each CPU all its pages, where they are still there; to save the trace.
         wanted: the events that were kept; None where all were.
-        trimmed: of some events, how many bytes were kept.
+        trimmed: of some events, which bytes were kept: the first, and the one after the last.
     """
 
     origin: Origin
@@ -113,12 +118,12 @@ class Trace:
     page_bytes: int = 0
     pages: Mapping[int, Sequence[bytes]] = field(default_factory=dict)
     wanted: frozenset[str] | None = None
-    trimmed: Mapping[str, int] = field(default_factory=dict)
+    trimmed: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     ts: Ints = field(init=False)
     cpu: NDArray[np.uint16] = field(init=False)
     pid: NDArray[np.int32] = field(init=False)
     type: NDArray[np.uint16] = field(init=False)
-    offset: Ints = field(init=False)
+    word: NDArray[np.uint32] = field(init=False)
     size: NDArray[np.int32] = field(init=False)
     raw: NDArray[np.uint8] = field(init=False)
     lost: tuple[Lost, ...] = field(init=False)
@@ -128,10 +133,8 @@ class Trace:
     def __post_init__(self) -> None:
         table = self.table
         self.ts, self.cpu, self.pid, self.type = table.ts, table.cpu, table.pid, table.type
-        self.offset, self.size, self.raw, self.lost = table.offset, table.size, table.heap, table.lost
-        order = np.argsort(self.type, kind="stable")  # 16 bits: sorted by radix
-        self._order = order.astype(np.int32) if len(order) < 1 << 31 else order
-        self._starts = np.concatenate([[0], np.cumsum(np.bincount(self.type, minlength=1 << 16))])
+        self.word, self.size, self.raw, self.lost = table.word, table.size, table.heap, table.lost
+        self._order, self._starts = by_type(self.type, library(worth_compiling=False))
 
     def __len__(self) -> int:
         return len(self.ts)
@@ -172,7 +175,15 @@ class Trace:
             raise BadInput(self.origin.name, f"{event}.{name} is not a number: {known.size} bytes")
         if rows.size and int(self.size[rows].min()) < known.offset + known.size:
             raise BadInput(self.origin.name, f"a {event} event is shorter than its description", cause="a damaged file")
-        return gather(self.raw, self.offset[rows] + known.offset, known.size, signed=known.signed)
+        return gather(self.raw, self.places(rows) + known.offset, known.size, signed=known.signed)
+
+    def places(self, rows: Ints) -> Ints:
+        """Return where the bytes of `rows` begin in `raw`, of a trimmed event where its first would be."""
+        return self.word[rows].astype(np.int64) * WORD
+
+    def place(self, row: int) -> int:
+        """Return where the bytes of one row begin."""
+        return int(self.word[row]) * WORD
 
     def number(self, row: int, event: str, name: str) -> int:
         """Return one number of one event: for a few of them, `field` takes a column at a time."""
@@ -189,7 +200,7 @@ class Trace:
             raise BadInput(self.origin.name, f"{event}.{name} is not a number: {known.size} bytes")
         code = _CODES[known.size]
         unpack = Struct("<" + (code if known.signed else code.upper())).unpack_from
-        raw, offsets, sizes = self.raw.data, self.offset.data, self.size.data
+        raw, words, sizes = self.raw.data, self.word.data, self.size.data
         place, end = known.offset, known.offset + known.size
 
         def number(row: int) -> int:
@@ -197,7 +208,7 @@ class Trace:
                 raise BadInput(
                     self.origin.name, f"a {event} event is shorter than its description", cause="a damaged file"
                 )
-            return int(unpack(raw, offsets[row] + place)[0])
+            return int(unpack(raw, words[row] * WORD + place)[0])
 
         return number
 
@@ -208,7 +219,7 @@ class Trace:
     def data(self, row: int, event: str, name: str) -> bytes:
         """Return one field of one event as its bytes: of a `__data_loc` what it points to, within the event."""
         known = self._field(event, name)
-        start, size = int(self.offset[row]), int(self.size[row])
+        start, size = self.place(row), int(self.size[row])
         low, length = known.offset, known.size
         if "__data_loc" in known.type:
             where = int(self.field(np.array([row]), event, name)[0]) & 0xFFFFFFFF
@@ -218,7 +229,7 @@ class Trace:
     def stack(self, row: int) -> tuple[str, ...]:
         """Return the functions of a `kernel_stack` event, innermost first, the tracer's own frames left out."""
         caller = self._field("kernel_stack", "caller")
-        start, size = int(self.offset[row]), int(self.size[row])
+        start, size = self.place(row), int(self.size[row])
         declared = self.reader("kernel_stack", "size")(row)
         count = max(0, min(declared, (size - caller.offset) // 8))
         frames = unpack_from(f"<{count}Q", self.raw.data, start + caller.offset)
@@ -243,7 +254,8 @@ class Trace:
         known = form.field_of(name) if form is not None else None
         if known is None:
             raise BadInput(self.origin.name, f"{event} has no field {name!r} here", cause="a newer or older kernel")
-        if event in self.trimmed and known.offset + known.size > self.trimmed[event]:
+        first, end = self.trimmed.get(event, (0, known.offset + known.size))
+        if not first <= known.offset <= known.offset + known.size <= end:
             raise ValueError(f"{event}.{name} was not kept: see needs.py")
         return known
 
@@ -254,15 +266,7 @@ _TRACER = ("trace_event_", "__traceiter_", "stack_trace", "stacktrace_", "event_
 
 def gather(raw: NDArray[np.uint8], at: Ints, size: int, *, signed: bool) -> Column:
     """Return the little-endian numbers of `size` bytes at the byte offsets `at`, which lie within `raw`."""
-    out = np.empty(at.size, np.int64 if signed else np.uint64)
-    offsets = at % size
-    for class_ in range(size):
-        chosen = offsets == class_
-        if not chosen.any():
-            continue
-        if chosen.all():
-            chosen = slice(None)
-        whole = (raw.size - class_) // size
-        view = np.frombuffer(raw.data, f"<{'i' if signed else 'u'}{size}", whole, class_)
-        out[chosen] = view[(at[chosen] - class_) // size]
-    return out  # type: ignore[return-value]  # the unsigned ones, too, are called a Column
+    kind = np.dtype(f"<{'i' if signed else 'u'}{size}")
+    # A number at every byte, aligned or not, of which those that are asked for are taken.
+    every: NDArray[np.integer] = np.ndarray((max(0, raw.size - size + 1),), kind, raw.data, strides=(1,))
+    return every[at].astype(np.int64 if signed else np.uint64, copy=False)

@@ -9,7 +9,7 @@ Source:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from struct import Struct
@@ -20,12 +20,12 @@ from nostale.outside import zlib, zstd
 from nostale.watch.build import build
 from nostale.watch.file import TRACING, Bytes, File, open_file, read_events, read_ftrace, read_headers
 from nostale.watch.format import EventFormat, Formats
-from nostale.watch.needs import TRIMMED
 from nostale.watch.symbols import Symbols
-from nostale.watch.trace import Origin, Trace
+from nostale.watch.trace import Origin, Trace, Wanted
 
 SECTION: Final = Struct("<HHIQ")  # id, flags, string id, size
 OPTION: Final = Struct("<HI")  # id, size
+_CHUNK: Final = Struct("<II")  # bytes of it in the file, and unpacked
 DONE, CPUSTAT, BUFFER, TRACECLOCK, UNAME, CPUCOUNT, VERSION = 0, 2, 3, 4, 5, 8, 9
 HEADERS, FTRACE_EVENTS, EVENT_FORMATS, KALLSYMS, PRINTK, CMDLINES = 16, 17, 18, 19, 20, 21
 STRINGS = 15
@@ -64,7 +64,7 @@ class Recording:
     page_bytes: int
 
 
-def read_dat(path: Path, wanted: Collection[str] | None = None, *, fold_calls: bool = False) -> Trace:
+def read_dat(path: Path, wanted: Wanted | None = None, *, fold_calls: bool = False) -> Trace:
     """Read a recording.
 
     Args:
@@ -85,7 +85,6 @@ def read_dat(path: Path, wanted: Collection[str] | None = None, *, fold_calls: b
             one.streams,
             one.page_bytes,
             wanted=wanted,
-            trimmed=None if wanted is None else TRIMMED,
             fold_calls=fold_calls,
             size_bytes=4 * file.size,  # pages shrink to a quarter or less
         )
@@ -257,7 +256,7 @@ class _Version7:
             yield self._chunk(body)
 
     def _chunk(self, body: Bytes) -> bytes:
-        small, large = body.number(4), body.number(4)
+        small, large = _CHUNK.unpack(body.take(_CHUNK.size))
         self.budget -= large
         if self.budget < 0 or large > _MOST_CHUNK:
             raise BadInput(
