@@ -56,7 +56,9 @@ def main(arguments: list[str] | None = None) -> None:
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     # Nothing here multiplies matrices: numpy's threads for that would start, spin and end.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
+    code = _run(sys.argv[1:] if arguments is None else arguments)
+    gc.freeze()  # what there is when a process ends is not looked through for garbage, which Python would do twice
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:

@@ -35,7 +35,7 @@ _HEADER: Final = Struct("<8sQQQQQQQQ4Q")  # magic, size, attr size, attrs, data,
 _TRACING_DATA, _BUILD_ID, _OSRELEASE, _ARCH, _COMPRESSED = 1, 2, 4, 6, 27
 _CLOCKS: Final = {0: "realtime", 1: "mono", 4: "mono_raw", 7: "boot", 11: "tai"}
 _USE_CLOCKID, _SAMPLE_ID_ALL = 1 << 25, 1 << 18
-_PIECE: Final = 1 << 22
+_PIECE: Final = 1 << 19  # which is reused, and stays in the processor's cache
 _MOST_TIMES, _MOST_SPARE = 512, 1 << 26  # as in trace.dat
 _ZSTD_PIECE: Final = 256  # what these unpack to at most, 8 MiB, is held at a time
 _EVER: Final = 1 << 62
@@ -158,8 +158,9 @@ def _read(file: File, wanted: Wanted | None, kallsyms: Path | None) -> Trace:
         comms=met.comms,
         notes=said,
     )
-    cpus = tuple(np.flatnonzero(np.bincount(table.cpu)).tolist())
-    return Trace(origin, formats, cpus, table, wanted=None if wanted is None else frozenset(wanted), trimmed=parts)
+    return Trace(
+        origin, formats, samples.cpus(), table, wanted=None if wanted is None else frozenset(wanted), trimmed=parts
+    )
 
 
 def _features(file: File, bits: tuple[int, ...], at: int) -> dict[int, tuple[int, int]]:

@@ -145,7 +145,7 @@ class Samples:
 
     def cpus(self) -> tuple[int, ...]:
         """Return the CPUs that have samples so far."""
-        return tuple(np.unique(self.columns["cpu"].array(self.found.used)).tolist())
+        return tuple(np.flatnonzero(np.bincount(self.columns["cpu"].array(self.found.used))).tolist())
 
     def table(self, lost: tuple[Lost, ...]) -> Table:
         """Return them in time order."""

@@ -27,7 +27,8 @@ _KINDS: Final = 1 << 16
 _THREADS: Final = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 _FOLDED: Final = 1 << 14
 _FLAGS: Final = ("-O2", "-shared", "-fPIC")
-_AT_ONCE: Final = 4 << 20  # bytes of pages taken at a time, all CPUs together
+_AT_ONCE: Final = 1 << 20  # bytes of pages taken at a time, all CPUs together: they stay in the processor's cache
+_LEAST: Final = 1 << 17  # of one CPU
 _MOST_HEAP: Final = 4 << 32  # words of 4 bytes are numbered in 32 bits
 _NO_LIMIT: Final = (1 << 63) - 1
 
@@ -140,7 +141,7 @@ def merge(
     """
     layout = _Layout(geometry.page_bytes, geometry.commit_offset, geometry.data_offset, *at, fate.ctypes.data)
     cpus = np.array(sorted(streams), np.uint16)
-    share = max(geometry.page_bytes, _AT_ONCE // max(1, len(cpus)))
+    share = max(geometry.page_bytes, _LEAST, _AT_ONCE // max(1, len(cpus)))
     inputs = [
         _Input(lib, layout, fate, _batches(streams[int(cpu)], share, geometry.page_bytes), int(cpu), where)
         for cpu in cpus
