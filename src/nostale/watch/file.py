@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -55,31 +55,30 @@ class Bytes:
     source: File | bytes
     at: int
     where: str
-    _ahead: bytes = b""  # of a file, what was read with more than was asked for
-    _ahead_at: int = 0
+    _near: bytes = field(init=False)  # of a file, what was read with more than was asked for
+    _near_at: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self._near = b"" if isinstance(self.source, File) else self.source
 
     def take(self, count: int) -> bytes:
-        if isinstance(self.source, File):
-            data = self._of_file(self.source, count)
-        elif 0 <= count <= len(self.source) - self.at:
-            data = self.source[self.at : self.at + count]
-        else:
+        at = self.at - self._near_at
+        held = at >= 0 and 0 <= count <= len(self._near) - at
+        data = self._near[at : at + count] if held else self._further(count)
+        self.at += count
+        return data
+
+    def _further(self, count: int) -> bytes:
+        if not isinstance(self.source, File):
             raise BadInput(
                 self.where,
                 f"a section of {len(self.source)} bytes declares {count} at {self.at}",
                 cause="a damaged file",
             )
-        self.at += count
-        return data
-
-    def _of_file(self, file: File, count: int) -> bytes:
-        at = self.at - self._ahead_at
-        if at >= 0 and 0 <= count <= len(self._ahead) - at:
-            return self._ahead[at : at + count]
-        if not 0 <= count < _AHEAD or self.at > file.size - _AHEAD:
-            return file.read(self.at, count)
-        self._ahead, self._ahead_at = file.read(self.at, _AHEAD), self.at
-        return self._ahead[:count]
+        if not 0 <= count < _AHEAD or self.at > self.source.size - _AHEAD:
+            return self.source.read(self.at, count)
+        self._near, self._near_at = self.source.read(self.at, _AHEAD), self.at
+        return self._near[:count]
 
     def number(self, size: int) -> int:
         return int.from_bytes(self.take(size), "little")
