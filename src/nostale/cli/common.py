@@ -153,32 +153,24 @@ def write_whole(path: Path, text: str | Iterable[str]) -> None:
     Raises:
         BadInput: it cannot be written there.
     """
-    import tempfile  # here: most results go to stdout
-
     try:
         if path.exists() and not path.is_file():
             with path.open("w", encoding="utf-8") as place:
                 place.writelines(_in_pieces(text))
             return
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        making = path.with_name(f".{path.name}-{os.urandom(6).hex()}")
+        file = making.open("x", encoding="utf-8")
     except OSError as error:
         raise BadInput(
             str(path), f"cannot be written: {error.strerror}", remedy="name a place you may write to"
         ) from None
     try:
-        os.fchmod(handle, 0o666 & ~_umask())
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with file:
             file.writelines(_in_pieces(text))
-        Path(name).replace(path)
+        making.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        making.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 @contextmanager

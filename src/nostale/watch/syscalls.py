@@ -18,6 +18,6 @@ def syscall_names(machine: str) -> dict[int, str]:
     """
     if machine != "x86_64":
         return {}
-    table = Path(__file__).with_name("syscalls_x86_64.txt").read_text(encoding="ascii")
+    table = Path(__file__).with_name("syscalls_x86_64.txt").read_text(encoding="utf-8")
     rows = (line.split() for line in table.splitlines() if not line.startswith("#"))
     return {int(number): name for number, name in rows}
