@@ -100,3 +100,26 @@ def test_what_is_no_text_of_ftrace_is_told(tmp_path, text):
 def test_an_endless_line_is_told(tmp_path):
     with pytest.raises(BadInput, match="a line of over"):
         read(tmp_path, "# tracer: nop\n" + "x" * 100_000)
+
+
+RAW = """\
+version = 6
+          sender-7     [000]    40.588343: sys_enter:             id=10 args=ARRAY[01, 00, 00, 00, 00, 00, 00, 00]
+          sender-7     [000]    40.588344: workqueue_queue_work:  work=0xffff892b function=f workqueue=e req_cpu=8192 cpu=1
+          victim-8     [001]    40.588345: tick_stop:             success=0 dependency=4
+          victim-8     [001]    40.588346: sched_switch:          prev_comm=victim prev_pid=8 prev_prio=120 prev_state=256 next_comm=kworker/1:1 next_pid=20 next_prio=120
+     kworker/1:1-20    [001]    40.588347: workqueue_execute_start:  work=0xffff892b function=f
+     kworker/1:1-20    [001]    40.588348: workqueue_execute_end:  work=0xffff892b function=f
+     kworker/1:1-20    [001]    40.588349: sched_switch:          prev_comm=kworker/1:1 prev_pid=20 prev_prio=120 prev_state=1 next_comm=victim next_pid=8 next_prio=120
+          sender-7     [000]    40.588350: sys_exit:              id=10 ret=-12
+"""  # noqa: E501
+
+
+def test_raw_fields_as_trace_cmd_prints_them_on_request_tell_the_same(tmp_path):
+    trace = read(tmp_path, RAW)
+    found = only_break(trace)
+    assert (found.cause.kind, found.cause.pid, found.cause.syscall) == (Work.WORKQUEUE, 7, "syscall 10")
+    assert (found.cause.function, found.duration_ns) == ("f", 3_000)
+    (stop,), (left,) = trace.rows("tick_stop").tolist(), trace.rows("sys_exit").tolist()
+    assert (trace.number(stop, "tick_stop", "dependency"), trace.number(left, "sys_exit", "ret")) == (4, -12)
+    assert trace.lost == ()

@@ -40,21 +40,23 @@ _WRITTEN: Final = re.compile(r"^# entries-in-buffer/entries-written: (?P<kept>\d
 _FRAME: Final = re.compile(r"^\s*=> (?P<name>[^\s(+]+)")
 _VALUES: Final = re.compile(r"(\w+)=([^\s,]+)")
 _TASK: Final = r"(?P<{0}comm>.*?):(?P<{0}pid>\d+) \[\d+\]"
-# Lines that do not consist of NAME=VALUE; of two for one event the second is trace-cmd's own.
+_WORK: Final = re.compile(r"work(?: struct )?=?(?P<work>[^\s:]+):? function[ =](?P<function>\S+)")
+# Lines that do not consist of NAME=VALUE; of two for one event the second is trace-cmd's own. What trace-cmd report -R
+# prints is the fields as they are.
 _PATTERNS: Final = {
     "sched_switch": (
         re.compile(
-            r"prev_comm=(?P<prev_comm>.*) prev_pid=(?P<prev_pid>\d+) prev_prio=\d+ prev_state=(?P<prev_state>\S+) ==> "
-            r"next_comm=(?P<next_comm>.*) next_pid=(?P<next_pid>\d+) next_prio=\d+"
+            r"prev_comm=(?P<prev_comm>.*) prev_pid=(?P<prev_pid>\d+) prev_prio=\d+ prev_state=(?P<prev_state>\S+) "
+            r"(?:==> )?next_comm=(?P<next_comm>.*) next_pid=(?P<next_pid>\d+) next_prio=\d+"
         ),
         re.compile(_TASK.format("prev_") + r" (?P<prev_state>\S+) ==> " + _TASK.format("next_") + "$"),
     ),
     "sched_waking": (re.compile(r"comm=(?P<comm>.*) pid=(?P<pid>\d+) "), re.compile(_TASK.format(""))),
-    "sys_enter": (re.compile(r"NR (?P<id>-?\d+)"),),
-    "sys_exit": (re.compile(r"NR (?P<id>-?\d+) = (?P<ret>-?\d+)"),),
-    "workqueue_queue_work": (re.compile(r"work struct=(?P<work>\S+) function=(?P<function>\S+)"),),
-    "workqueue_execute_start": (re.compile(r"work struct (?P<work>\S+): function (?P<function>\S+)"),),
-    "workqueue_execute_end": (re.compile(r"work struct (?P<work>\S+): function (?P<function>\S+)"),),
+    "sys_enter": (re.compile(r"(?:NR |id=)(?P<id>-?\d+)"),),
+    "sys_exit": (re.compile(r"(?:NR |id=)(?P<id>-?\d+) (?:= |ret=)(?P<ret>-?\d+)"),),
+    "workqueue_queue_work": (re.compile(r"work(?: struct)?=(?P<work>\S+) function=(?P<function>\S+)"),),
+    "workqueue_execute_start": (_WORK,),
+    "workqueue_execute_end": (_WORK,),
     "nmi_handler": (re.compile(r"(?P<handler>\S+?)\(\) delta_ns: (?P<delta_ns>\d+) handled: (?P<handled>\d+)"),),
 }
 # include/trace/events/sched.h: TASK_REPORT, and + for a preemption (TASK_REPORT_MAX); trace-cmd has x and W for P and I
@@ -285,6 +287,8 @@ class _Reader:
 
 def _number(key: str, word: str) -> int | None:
     """Return a number, or what one of the words stands for that the kernel prints in a number's place."""
+    if key in ("prev_state", "dependency") and word.isdecimal():
+        return int(word)
     if key == "prev_state":
         states = word.removesuffix("+").split("|")
         known = all(one in _STATES for one in states)
