@@ -1,6 +1,8 @@
 """Which interruptions are told, how long each took, and what is nobody's."""
 
-from nostale.contract import Kind, Work
+import pytest
+
+from nostale.contract import Kind, Vanishes, Work
 from nostale.watch import analyse
 from nostale.watch.script import parse
 
@@ -77,9 +79,23 @@ def test_a_function_without_a_queue_event_has_no_sender():
 
 
 def test_an_ipi_that_shows_no_function_is_unknown_with_what_was_looked_at():
-    (one,) = breaks("1 120 8 call_function_single_entry\n1 130 8 call_function_single_exit")
+    of_others = "0 90 7 csd_queue_cpu cpu=2 func=ipi_mb csd=1\n2 95 9 csd_function_entry func=ipi_mb csd=1\n"
+    (one,) = breaks(of_others + "1 120 8 call_function_single_entry\n1 130 8 call_function_single_exit")
     assert one.cause.kind is Work.UNKNOWN
     assert one.cause.looked_at.startswith("no csd_function_entry within it")
+
+
+@pytest.mark.parametrize(
+    ("entry", "would_tell"),
+    [
+        ("call_function_single", "the trace has no csd_function_entry and no csd_queue_cpu events, which would tell"),
+        ("reschedule", "the trace has no ipi_send_cpu events, which would tell"),
+        ("irq_work", "the trace has no ipi_send_cpu events, which would tell"),
+    ],
+)
+def test_where_the_kernel_lacks_the_event_that_would_tell_the_break_says_which(entry, would_tell):
+    (one,) = breaks(f"1 120 8 {entry}_entry\n1 130 8 {entry}_exit")
+    assert (one.cause.kind, one.cause.looked_at) == (Work.UNKNOWN, would_tell)
 
 
 def test_an_irq_work_sent_as_a_csd_is_told_although_it_has_no_entry():
@@ -263,6 +279,72 @@ def test_a_task_that_goes_to_sleep_is_not_interrupted():
         )
         == ()
     )
+
+
+MOVED = """
+1 10 8 local_timer_entry
+1 11 8 hrtimer_expire_entry hrtimer=1 function=tick_nohz_handler
+1 12 8 hrtimer_expire_exit hrtimer=1
+1 13 8 local_timer_exit
+1 20 9 hrtimer_start hrtimer=5 function=hrtick expires=100
+1 90 8 hrtimer_start hrtimer=5 function=hrtick expires=400
+1 101 8 local_timer_entry
+1 103 8 local_timer_exit
+"""
+
+
+def test_a_timer_interrupt_in_which_nothing_expires_is_told_by_the_timer_that_was_due_and_was_moved():
+    _, one = breaks(MOVED)
+    assert (one.kind, one.cause.kind, one.cause.function) == (Kind.TIMER, Work.TICK, "hrtick")
+    assert one.cause.detail.startswith("nothing expired: the timer it was set for had been set anew or cancelled")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        MOVED.replace("expires=100", "expires=102"),  # not due yet
+        MOVED.replace("expires=100", "expires=9"),  # due at the interrupt before
+        MOVED.replace("1 90", "1 89 8 hrtimer_start hrtimer=6 function=hrtimer_wakeup expires=99\n1 90"),  # which one?
+        MOVED.replace("1 90", "1 30 8 hrtimer_expire_entry hrtimer=5 function=hrtick\n1 90"),  # it had its turn
+        MOVED.replace("1 20", "0 20"),  # set on another CPU
+    ],
+)
+def test_a_timer_interrupt_that_no_timer_accounts_for_stays_unknown(other):
+    one = breaks(other)[-1]
+    assert (one.start_ns, one.cause.kind, one.cause.looked_at) == (
+        101,
+        Work.UNKNOWN,
+        "no hrtimer_expire_entry within it",
+    )
+
+
+def test_the_end_of_a_time_slice_is_a_tick_that_nohz_full_does_not_spare():
+    (one,) = breaks(
+        """
+        1 20 9 hrtimer_start hrtimer=5 function=hrtick expires=100
+        1 101 8 local_timer_entry
+        1 102 8 hrtimer_expire_entry hrtimer=5 function=hrtick
+        1 103 8 hrtimer_expire_exit hrtimer=5
+        1 104 8 local_timer_exit
+    """,
+        what_if=True,
+    )
+    assert (one.kind, one.cause.kind, one.cause.function) == (Kind.TIMER_TICK, Work.TICK, "hrtick")
+    (spared,) = [told for told in one.what_if if told.measure == "nohz_full"]
+    assert (spared.vanishes, spared.why) == (Vanishes.NO, one.cause.detail)
+
+
+def test_the_watchdog_of_soft_lockups_is_told():
+    (one,) = breaks(
+        """
+        1 101 8 local_timer_entry
+        1 102 8 hrtimer_expire_entry hrtimer=5 function=watchdog_timer_fn
+        1 103 8 hrtimer_expire_exit hrtimer=5
+        1 104 8 local_timer_exit
+    """
+    )
+    assert (one.kind, one.cause.kind) == (Kind.TIMER, Work.WATCHDOG)
+    assert "watchdog_cpumask" in one.remedy
 
 
 def test_the_stopper_is_told_as_cpu_stop():
@@ -531,6 +613,81 @@ def test_a_chain_goes_through_work_items_and_wakeups_to_a_task():
     ]
 
 
+def test_a_thread_that_waited_for_a_work_item_does_not_act_for_the_kworker_that_did_it():
+    """As khugepaged does: it had asked for the item itself."""
+    text = """
+        0 97 20 workqueue_execute_start work=3 function=ITEM
+        0 98 20 sched_waking pid=21
+        0 99 20 sched_switch prev_pid=20 prev_state=1 next_pid=21
+        0 120 21 csd_queue_cpu cpu=1 func=tlb_remove_table_smp_sync csd=1
+        1 130 8 call_function_single_entry
+        1 131 8 csd_function_entry func=tlb_remove_table_smp_sync csd=1
+        1 140 8 call_function_single_exit
+    """
+    (one,) = breaks(text.replace("ITEM", "wq_barrier_func"))
+    assert (one.cause.kind, one.cause.pid, one.cause.chain) == (Work.PAGE_TABLES, 21, ())
+    (one,) = breaks(text.replace("ITEM", "another"))
+    assert [link.pid for link in one.cause.chain] == [20]
+
+
+SERVER = """
+0 90 7 hrtimer_start hrtimer=5 function=dl_task_timer expires=100
+0 100 9 local_timer_entry
+0 101 9 hrtimer_expire_entry hrtimer=5 function=dl_task_timer
+0 102 9 csd_queue_cpu cpu=1 func=nohz_full_kick_func csd=1
+0 103 9 kernel_stack irq_work_queue_on tick_nohz_dep_set_cpu enqueue_dl_entity dl_task_timer sysvec_apic_timer_interrupt
+0 104 9 ipi_send_cpu cpu=1 callsite=resched_curr
+0 105 9 kernel_stack resched_curr dl_task_timer sysvec_apic_timer_interrupt
+1 120 8 call_function_single_entry
+1 121 8 csd_function_entry func=nohz_full_kick_func csd=1
+1 130 8 call_function_single_exit
+1 140 8 reschedule_entry
+1 150 8 reschedule_exit
+"""
+
+
+def test_the_fair_server_of_an_isolated_cpu_is_told_and_not_laid_to_who_ran_when_its_timer_was_set():
+    told = breaks(SERVER)
+    assert [(one.kind, one.cause.kind, one.cause.cpu, one.cause.pid) for one in told] == [
+        (Kind.IPI_CALL, Work.DEADLINE, 0, None),
+        (Kind.IPI_RESCHEDULE, Work.DEADLINE, 0, None),
+    ]
+    assert "fair_server" in told[0].remedy
+
+
+def test_a_kick_whose_reason_no_stack_tells_is_the_ticks():
+    told = breaks("\n".join(line for line in SERVER.splitlines() if "kernel_stack" not in line))
+    assert (told[0].cause.kind, told[0].cause.function) == (Work.TICK, "nohz_full_kick_func")
+
+
+OLDER = """
+0 80 7 sys_enter id=324
+2 85 9 sys_enter id=1
+2 86 9 sys_exit id=1
+1 120 8 call_function_single_entry
+1 130 8 call_function_single_exit
+0 150 7 sys_exit id=324
+1 220 8 call_function_single_entry
+1 230 8 call_function_single_exit
+"""
+
+
+def test_where_no_event_tells_the_sender_it_is_said_who_was_in_a_system_call_elsewhere():
+    first, second = breaks(OLDER)
+    assert (first.cause.kind, first.cause.pid) == (Work.UNKNOWN, None)
+    assert first.cause.detail == "meanwhile sender-7 was in membarrier on CPU 0"
+    assert second.cause.detail == ""
+
+
+def test_one_who_left_his_cpu_within_his_call_is_not_said_to_have_been_there():
+    left = "0 90 7 sched_switch prev_pid=7 prev_state=1 next_pid=0\n"
+    first, _ = breaks(OLDER.replace("1 120", left + "1 120"))
+    assert first.cause.detail == ""
+    back = left + "0 95 0 sched_switch prev_pid=0 next_pid=7\n"
+    first, _ = breaks(OLDER.replace("1 120", back + "1 120"))
+    assert first.cause.detail == "meanwhile sender-7 was in membarrier on CPU 0"
+
+
 def test_a_kworker_past_the_end_of_its_item_acts_for_nobody():
     (one,) = breaks("""
         0 90 7 workqueue_queue_work work=3 function=f
@@ -578,11 +735,18 @@ TICKS = """
 
 def test_a_tick_that_stayed_says_what_it_is_needed_for():
     first, second = breaks(TICKS.format(mask=5))
-    assert first.cause.detail.startswith("nothing tried to stop it")
+    assert first.cause.detail == ""  # what was tried before is not in the trace
     assert second.cause.detail == (
         "it was not stopped: a POSIX CPU timer runs (POSIX_TIMER); more than one task is runnable (SCHED)"
     )
     assert breaks(TICKS.replace("tick_stop success=0 dependency={mask}", "user_enter"))[1].cause.detail == ""
+
+
+def test_a_tick_that_nothing_tried_to_stop_says_so_unless_the_try_may_have_been_lost():
+    third = TICKS.format(mask=5)
+    third += "1 300 8 local_timer_entry\n1 301 8 hrtimer_expire_entry function=tick_nohz_handler\n"
+    assert breaks(third)[2].cause.detail.startswith("nothing tried to stop it")
+    assert breaks(third.replace("1 300", "1 250 lost 3\n1 300"))[2].cause.detail == ""
 
 
 def test_a_remedy_says_where_it_is_described():

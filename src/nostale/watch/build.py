@@ -16,6 +16,7 @@ from nostale.watch.trace import WORD, Origin, Table, Trace, Wanted, gather
 
 _KINDS: Final = 1 << 16
 _LONGEST: Final = 1 << 16  # an event that is declared longer is none
+_SENDS: Final = ("csd_queue_cpu", "ipi_send_cpu")
 # Below this many bytes of pages numpy takes less than a first compilation does.
 WORTH_COMPILING: Final = 8 << 20
 
@@ -91,7 +92,11 @@ def common(formats: Formats, where: str) -> tuple[int, int]:
 
 
 def fates(formats: Formats, wanted: Wanted | None, *, fold_calls: bool = False) -> NDArray[np.uint8]:
-    """Return for each type what is done with its events."""
+    """Return for each type what is done with its events.
+
+    Where senders leave no events of their own, their calls are all that tells of them: none is folded there.
+    """
+    fold_calls = fold_calls and all(event in formats.by_name for event in _SENDS)
     fate = np.full(_KINDS, KEEP if wanted is None else DROP, np.uint8)
     special = {"sys_enter": ENTER, "sys_exit": EXIT, "page_fault_user": FAULT} if fold_calls else {}
     for one in formats.by_id.values():

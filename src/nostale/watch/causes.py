@@ -8,12 +8,14 @@ from typing import Final
 
 from nostale.contract import Cause, Interruption, Kind, Work
 from nostale.watch.chains import armer, chain
-from nostale.watch.details import patched, why_ticking
+from nostale.watch.details import meanwhile, patched, why_ticking
 from nostale.watch.joins import Joins
 from nostale.watch.remedies import remedy
 from nostale.watch.spans import Span
 from nostale.watch.works import (
     SOFTIRQ_NAMES,
+    is_schedulers,
+    work_of_call,
     work_of_caller,
     work_of_function,
     work_of_raised,
@@ -84,6 +86,7 @@ def own_entry(span: Span, joins: Joins) -> Interruption:
 
 
 Told = Iterator[tuple[int, Kind, Cause]]
+_UNDUE: Final = "nothing expired: the timer it was set for had been set anew or cancelled, or was left to a softirq"
 
 
 def _share(span: Span, starts: list[int], number: int) -> int | None:
@@ -108,7 +111,8 @@ def _call(span: Span, joins: Joins) -> Told:
     queued = joins.unrun(span.cpu, span.row)
     for row in queued:  # irq_work sent to another CPU has no entry event
         function = joins.symbol(row, "csd_queue_cpu", "func")
-        yield (span.start_ns, span.kind, _from_sender(work_of_function(function), row, joins, function=function))
+        work = work_of_call(function, joins.stack(row))
+        yield (span.start_ns, span.kind, _from_sender(work, row, joins, function=function))
     sent = joins.sent(span.row) if not queued and not joins.trace.has("csd_queue_cpu") else ()
     for row in sent:  # kernels without csd events
         yield (span.start_ns, span.kind, _sent_call_cause(row, joins))
@@ -116,7 +120,12 @@ def _call(span: Span, joins: Joins) -> Told:
         yield (
             span.start_ns,
             span.kind,
-            _unknown(span, joins, "no csd_function_entry within it, no unanswered csd_queue_cpu for this CPU"),
+            _unsent(
+                span,
+                joins,
+                ("csd_function_entry", "csd_queue_cpu"),
+                "no csd_function_entry within it, no unanswered csd_queue_cpu for this CPU",
+            ),
         )
 
 
@@ -131,11 +140,14 @@ def _sent_call_cause(row: int, joins: Joins) -> Cause:
 
 def _csd_cause(row: int, joins: Joins) -> Cause:
     function = joins.symbol(row, "csd_function_entry", "func")
-    work = work_of_function(function)
     asked = joins.csd(row)
     if asked is None:
-        return Cause(work, function=function, looked_at="no csd_queue_cpu of this csd and CPU: the sender is not known")
-    return _from_sender(work, asked, joins, function=function)
+        return Cause(
+            work_of_function(function),
+            function=function,
+            looked_at="no csd_queue_cpu of this csd and CPU: the sender is not known",
+        )
+    return _from_sender(work_of_call(function, joins.stack(asked)), asked, joins, function=function)
 
 
 def _from_sender(work: Work, row: int, joins: Joins, *, function: str | None) -> Cause:
@@ -191,7 +203,7 @@ def _reschedule(span: Span, joins: Joins) -> Told:
         yield (
             span.start_ns,
             span.kind,
-            _unknown(span, joins, "no ipi_send_cpu for this CPU since its last reschedule IPI"),
+            _unsent(span, joins, ("ipi_send_cpu",), "no ipi_send_cpu for this CPU since its last reschedule IPI"),
         )
 
 
@@ -204,7 +216,7 @@ def _irq_work(span: Span, joins: Joins) -> Told:
         yield (
             span.start_ns,
             span.kind,
-            _unknown(span, joins, "no ipi_send_cpu with an irq_work callback for this CPU"),
+            _unsent(span, joins, ("ipi_send_cpu",), "no ipi_send_cpu with an irq_work callback for this CPU"),
         )
 
 
@@ -218,15 +230,21 @@ def _timer(span: Span, joins: Joins) -> Told:
         if work is Work.TICK:
             yield (start, Kind.TIMER_TICK, Cause(work, function=function, detail=why_ticking(row, span.cpu, joins)))
         else:
-            yield (start, Kind.TIMER, _timer_cause(work, function, row, joins))
-    if not expired:
+            yield (start, Kind.TIMER, _timer_cause(work, function, joins.armed(row), joins))
+    if expired:
+        return
+    undue = joins.undue(span.row)
+    if undue is None:
         yield (span.start_ns, Kind.TIMER, _unknown(span, joins, "no hrtimer_expire_entry within it"))
+        return
+    function = joins.symbol(undue, "hrtimer_start", "function")
+    cause = _timer_cause(work_of_function(function), function, undue, joins)
+    yield (span.start_ns, Kind.TIMER, replace(cause, detail=_UNDUE))
 
 
-def _timer_cause(work: Work, function: str, row: int, joins: Joins) -> Cause:
-    armed = joins.armed(row)
+def _timer_cause(work: Work, function: str, armed: int | None, joins: Joins) -> Cause:
     looked_at = "" if work is not Work.UNKNOWN else f"hrtimer function {function}: in no table"
-    if armed is None or joins.in_interrupt(armed):
+    if armed is None or is_schedulers(function) or joins.in_interrupt(armed):
         return Cause(work, function=function, looked_at=looked_at)
     cpu, pid = int(joins.trace.cpu[armed]), int(joins.trace.pid[armed])
     return Cause(work, cpu, joins.comm(pid), pid, function, joins.syscall(pid, armed), joins.stack(armed), looked_at)
@@ -326,6 +344,15 @@ def _start(span: Span, joins: Joins, number: int, row: int) -> int:
 
 def _with(cause: Cause, looked_at: str) -> Cause:
     return replace(cause, looked_at=looked_at)
+
+
+def _unsent(span: Span, joins: Joins, events: tuple[str, ...], looked_at: str) -> Cause:
+    """`unknown`, of what another CPU sent; where the trace has none of the events that would tell, which those are."""
+    lacking = [event for event in events if not joins.trace.has(event)]
+    if not lacking:
+        return _unknown(span, joins, looked_at)
+    cause = _unknown(span, joins, f"the trace has no {' and no '.join(lacking)} events, which would tell")
+    return replace(cause, detail=meanwhile(span.row, span.cpu, joins))
 
 
 def _unknown(span: Span, joins: Joins, looked_at: str) -> Cause:

@@ -6,6 +6,7 @@ from typing import Final
 
 from nostale.contract import Link
 from nostale.watch.joins import Joins
+from nostale.watch.works import is_schedulers
 
 _LONGEST: Final = 8
 _RUNS_WORK: Final = "process_one_work"  # kernel/workqueue.c: on the stack of whatever a work item does
@@ -44,7 +45,9 @@ def chain(row: int, joins: Joins) -> tuple[Link, ...]:
 def armer(row: int, joins: Joins) -> int | None:
     """Return the hrtimer_start, made by a task, of the timer in whose expiry `row` happened."""
     expiry = joins.timer(row)
-    armed = joins.armed(expiry) if expiry is not None else None
+    if expiry is None or is_schedulers(joins.symbol(expiry, "hrtimer_expire_entry", "function")):
+        return None
+    armed = joins.armed(expiry)
     return armed if armed is not None and not joins.in_interrupt(armed) else None
 
 
@@ -60,7 +63,15 @@ def _asked(row: int, pid: int, joins: Joins) -> tuple[int, str] | None:
         return None
     came = joins.came(pid, row)
     woken = joins.waker(came) if came is not None else None
-    return None if woken is None else (woken, f"woke {joins.comm(pid) or pid}")
+    if woken is None or _answers_a_flush(woken, joins):
+        return None
+    return woken, f"woke {joins.comm(pid) or pid}"
+
+
+def _answers_a_flush(row: int, joins: Joins) -> bool:
+    """Whether a wake-up tells a thread no more than that a work item is done which it had waited for."""
+    work = _open_work(row, int(joins.trace.pid[row]), joins)
+    return work is not None and joins.symbol(work, "workqueue_execute_start", "function") == "wq_barrier_func"
 
 
 def _open_work(row: int, pid: int, joins: Joins) -> int | None:

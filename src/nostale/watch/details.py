@@ -53,18 +53,23 @@ def patched(stack: tuple[str, ...]) -> str:
 
 
 def why_ticking(row: int, cpu: int, joins: Joins) -> str:
-    """Return why the tick at `row` of `cpu` had not been stopped; "" where the trace has no tick_stop events.
+    """Return why the tick at `row` of `cpu` had not been stopped; "" where no event tells.
 
     Source:
         kernel/time/tick-sched.c, check_tick_dependency(): a CPU in nohz_full says at each try what the tick is needed
-        for, on the way out of the interrupt before.
+        for, on the way out of the interrupt before. kernel/sched/core.c, hrtick(): no such tick.
     """
+    if joins.symbol(row, "hrtimer_expire_entry", "function") == "hrtick":
+        return "it was not stopped: hrtick, by which the scheduler ends a task's slice where others wait"
     if not joins.trace.has("tick_stop"):
         return ""
     refused = joins.before(cpu, row, ("tick_stop",))
     tick = joins.before(cpu, row, ("local_timer_entry",))
     previous = joins.before(cpu, tick, ("local_timer_entry",)) if tick is not None else None
-    if refused is None or previous is None or refused < previous:
+    if refused is None or (previous is not None and refused < previous):
+        times = joins.trace.ts
+        if previous is None or joins.trace.lost_between(cpu, int(times[previous]), int(times[row])):
+            return ""  # what was tried is not in the trace
         return (
             "nothing tried to stop it: nohz_full= does not name this CPU, or nothing changed here since the tick before"
         )
@@ -73,3 +78,21 @@ def why_ticking(row: int, cpu: int, joins: Joins) -> str:
     mask = joins.number(refused, "tick_stop", "dependency")
     needs = [text for bit, text in enumerate(_TICK_NEEDS) if mask >> bit & 1]
     return "it was not stopped: " + ("; ".join(needs) or f"dependency {mask:#x}")
+
+
+def meanwhile(row: int, cpu: int, joins: Joins) -> str:
+    """Return who was in a system call on another CPU than `cpu` at `row`, "" where nobody was.
+
+    For what another CPU sent and no event tells who did: it may have been one of these, or somebody in an interrupt.
+    """
+    calls = []
+    for other in joins.trace.cpus:
+        last = joins.before(other, row, ("sched_switch", "sys_enter", "sys_exit")) if other != cpu else None
+        if last is None:
+            continue
+        switched = joins.event(last) == "sched_switch"
+        pid = joins.number(last, "sched_switch", "next_pid") if switched else int(joins.trace.pid[last])
+        call = joins.syscall(pid, row)
+        if call is not None:
+            calls.append(f"{joins.comm(pid) or '?'}-{pid} was in {call} on CPU {other}")
+    return f"meanwhile {', '.join(calls)}" if calls else ""

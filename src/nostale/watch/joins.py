@@ -10,6 +10,7 @@
 | sched_switch to a task | sched_waking | thread id, since it last left a CPU |
 | workqueue_execute_start | workqueue_queue_work | work pointer, the last before |
 | hrtimer_expire_entry | hrtimer_start | timer pointer, the last before |
+| local_timer_entry in which nothing expires | hrtimer_start | when it was to expire |
 | sys_exit | sys_enter | thread, the one just before |
 
 A join across a gap in which events of either CPU were lost is not made.
@@ -448,6 +449,33 @@ class Joins:
         """Return the hrtimer_start of a hrtimer_expire_entry."""
         timer = self.number(row, "hrtimer_expire_entry", "hrtimer")
         return self._sound(self._last("hrtimer_start", "hrtimer", timer, row), row)
+
+    def undue(self, row: int) -> int | None:
+        """Return the hrtimer_start that the local timer was set for when it interrupted at `row` and nothing expired.
+
+        A timer that is set anew, for later, or cancelled leaves the device as it was set before; and some timers are
+        left to a softirq. None where several could be meant, or where the clock of the trace is not that of timers.
+
+        Source:
+            kernel/time/hrtimer.c, remove_hrtimer(), hrtimer_force_reprogram(), hrtimer_interrupt(), v6.12.
+        """
+        trace, cpu = self.trace, int(self.trace.cpu[row])
+        before = self.before(cpu, row, ("local_timer_entry",))
+        starts = self._rows(cpu, "hrtimer_start")
+        starts = starts[: np.searchsorted(starts, row)]
+        if trace.origin.clock != "mono" or before is None or not starts.size:
+            return None
+        expires = trace.field(starts, "hrtimer_start", "expires")
+        due = starts[(expires > trace.ts[before]) & (expires <= trace.ts[row])].tolist()
+        timers = {one: self.number(one, "hrtimer_start", "hrtimer") for one in due}
+        waiting = [
+            one
+            for one, timer in timers.items()
+            if (self._last("hrtimer_expire_entry", "hrtimer", timer, row) or -1) < one
+        ]
+        if len({timers[one] for one in waiting}) != 1:
+            return None
+        return self._sound(waiting[-1], row)
 
     def back(self, row: int) -> tuple[int | None, int | None]:
         """Return the first sched_switch to the thread that left at `row`, and the next from it, on any CPU."""

@@ -78,7 +78,7 @@ _READ: Final = {
     "sys_exit": ("ret", "ret"),
     "sched_switch": ("prev_pid", "next_pid"),
     "sched_waking": ("pid", "target_cpu"),
-    "hrtimer_start": ("hrtimer", "hrtimer"),
+    "hrtimer_start": ("hrtimer", "expires"),
 }
 
 

@@ -67,6 +67,21 @@ REMEDIES: Final[dict[Work, tuple[str, str]]] = {
         "avoid what stops every CPU: CPU hotplug, module unloading, moving running tasks by affinity",
         "kernel/stop_machine.c",
     ),
+    Work.WATCHDOG: (
+        "write a list without the CPU to /proc/sys/kernel/watchdog_cpumask (nohz_full= does so at boot), or boot with "
+        "nowatchdog",
+        "Documentation/admin-guide/lockup-watchdogs.rst",
+    ),
+    Work.DEADLINE: (
+        "run no SCHED_DEADLINE task there; of the fair server (since v6.12) write 0 to "
+        "/sys/kernel/debug/sched/fair_server/cpuN/runtime",
+        "Documentation/scheduler/sched-deadline.rst",
+    ),
+    Work.PAGE_TABLES: (
+        "let nobody on the machine make huge pages meanwhile: write never to "
+        "/sys/kernel/mm/transparent_hugepage/enabled, or 0 to khugepaged/defrag there",
+        "mm/mmu_gather.c, tlb_remove_table_sync_one()",
+    ),
     Work.TRACING: (
         "read trace buffers on a timer instead of waiting on them (buffer_percent)",
         "Documentation/trace/ftrace.rst",

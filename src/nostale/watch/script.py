@@ -51,7 +51,7 @@ FIELDS: Final = {
     "sys_enter": "l:id a:args",
     "sys_exit": "l:id l:ret",
     "page_fault_user": "p:address p:ip l:error_code",
-    "hrtimer_start": "p:hrtimer p:function",
+    "hrtimer_start": "p:hrtimer p:function l:expires",
     "hrtimer_expire_entry": "p:hrtimer l:now p:function",
     "hrtimer_expire_exit": "p:hrtimer",
     "workqueue_queue_work": "p:work p:function",

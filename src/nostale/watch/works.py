@@ -17,15 +17,26 @@ FUNCTIONS: Final[dict[str, Work]] = {
     "flush_tlb_func": Work.TLB_FLUSH,  # arch/x86/mm/tlb.c, and the next two
     "do_flush_tlb_all": Work.TLB_FLUSH,
     "do_kernel_range_flush": Work.TLB_FLUSH,
+    "__cpa_flush_tlb": Work.TLB_FLUSH,  # arch/x86/mm/pat/set_memory.c: kernel mappings were changed
+    "tlb_remove_table_smp_sync": Work.PAGE_TABLES,  # mm/mmu_gather.c: before page tables are freed
     "__bpf_arch_ibpb": Work.BPF_LOAD,  # arch/x86/net/bpf_jit_comp.c: asked for as a program's memory is allocated
     "remote_function": Work.PERF,  # kernel/events/core.c
     "__perf_event_read": Work.PERF,
     "sched_ttwu_pending": Work.WAKEUP,  # kernel/sched/core.c: wake-ups queued to the CPU
     "nohz_csd_func": Work.TICK,  # kernel/sched/core.c: balancing for CPUs without a tick
+    "hrtick": Work.TICK,  # kernel/sched/core.c: ends a task's time slice where the tick would be late
+    "nohz_full_kick_func": Work.TICK,  # kernel/time/tick-sched.c: has a CPU look whether it still needs a tick
+    "__hrtick_start": Work.TICK,  # kernel/sched/core.c: has another CPU arm it
+    "dl_task_timer": Work.DEADLINE,  # kernel/sched/deadline.c: a throttled task or server gets its budget anew
+    "watchdog_timer_fn": Work.WATCHDOG,  # kernel/watchdog.c: looks for soft lockups
     "rb_wake_up_waiters": Work.TRACING,  # kernel/trace/ring_buffer.c
     "rps_trigger_softirq": Work.NETWORK,  # net/core/dev.c
     "__blk_mq_complete_request_remote": Work.BLOCK_IO,  # block/blk-mq.c
 }
+# Of these the sender's stack tells the reason, where it is in a table.
+_FOR_MANY: Final = frozenset({"nohz_full_kick_func", "__hrtick_start"})
+# Timers that the scheduler arms for a CPU, in whichever task's context it happens to be.
+_SCHEDULERS: Final = frozenset({"hrtick", "dl_task_timer"})
 _PREFIXES: Final = (
     ("rcu_", Work.RCU),  # rcu_exp_handler, rcu_barrier_handler, rcu_iw_handler
     ("perf_", Work.PERF),
@@ -41,6 +52,7 @@ _PREFIXES: Final = (
 _SENDERS: Final = (
     (("posixtimer_send_sigqueue", "send_sigqueue"), Work.POSIX_TIMER),  # kernel/signal.c; its callers are POSIX timers
     (("__send_signal_locked", "signal_wake_up_state", "kick_process", "complete_signal"), Work.SIGNAL),
+    (("dl_task_timer",), Work.DEADLINE),
     (("rcu_implicit_dynticks_qs", "rcu_watching_snap_recheck", "resched_cpu"), Work.RCU),
     (
         ("try_to_wake_up", "wake_up_new_task", "wakeup_preempt", "check_preempt_curr", "ttwu_queue_wakelist"),
@@ -95,6 +107,23 @@ def work_of_function(name: str) -> Work:
     if exact is not None:
         return exact
     return next((work for prefix, work in _PREFIXES if name.startswith(prefix)), Work.UNKNOWN)
+
+
+def work_of_call(function: str, stack: tuple[str, ...]) -> Work:
+    """Return what a function that another CPU asked for is for, by the sender's stack where it serves many.
+
+    >>> work_of_call("nohz_full_kick_func", ("tick_nohz_dep_set_cpu", "dl_task_timer")).value
+    'deadline'
+    >>> work_of_call("nohz_full_kick_func", ()).value, work_of_call("ipi_mb", ("dl_task_timer",)).value
+    ('tick', 'membarrier')
+    """
+    told = work_of_sender("", stack) if _plain(function) in _FOR_MANY else Work.UNKNOWN
+    return told if told is not Work.UNKNOWN else work_of_function(function)
+
+
+def is_schedulers(function: str) -> bool:
+    """Whether a timer is the scheduler's own, so that who armed it is a bystander."""
+    return _plain(function) in _SCHEDULERS
 
 
 @lru_cache(_NAMES)
