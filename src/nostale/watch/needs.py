@@ -63,10 +63,15 @@ MEMORY: Final = (
     ("dma", "dma_unmap_sg"),
     ("dma", "dma_alloc"),
     ("dma", "dma_free"),
+    ("dma", "dma_alloc_pages"),
+    ("dma", "dma_free_pages"),
+    ("dma", "dma_alloc_sgt"),
+    ("dma", "dma_free_sgt"),
     ("iommu", "map"),
     ("iommu", "unmap"),
     ("intel_iommu", "qi_submit"),
     ("intel_iommu", "cache_tag_flush_range"),
+    ("intel_iommu", "cache_tag_flush_range_np"),
     ("intel_iommu", "cache_tag_flush_all"),
 )
 # A stack is taken with each of these, on the sender's side.
