@@ -2,7 +2,8 @@
 
 Interrupts of the watched CPU are counted by /proc/interrupts over the watched phase alone, watched and not watched in
 turn, with a spinner on it. The cost of an event is that of a system call which makes two (sys_enter, sys_exit), beside
-trace-cmd recording the same events. Kills come at any moment of a run, enabling and tidying up among them.
+trace-cmd recording the same events. What a recorder itself takes for them is the CPU time of its processes with those
+calls above that without, files written. Kills come at any moment of a run, enabling and tidying up among them.
 
 Needs root, tracefs and two CPUs.
 """
@@ -13,6 +14,7 @@ import json
 import os
 import random
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -34,6 +36,26 @@ WATCH = """
 import sys
 from nostale.watch import watch_live
 watch_live({seconds}, [{cpu}], ready=lambda: print("on", flush=True))
+"""
+# Tells what it took while it recorded, and what until the file was written.
+RECORD = """
+import resource, sys
+from pathlib import Path
+from nostale.watch import save, watch_live
+def spent():
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+told = []
+def ready():
+    told.append(spent())
+    print("on", flush=True)
+def over():
+    if Path(sys.argv[1]).exists():
+        told.append(spent())
+    return len(told) > 1
+trace = watch_live(600, [{cpu}], ready=ready, until=over)
+save(trace, Path(sys.argv[2]))
+print(told[1] - told[0], spent() - told[0])
 """
 # What is counted is read by the recorder itself, just after the phase begins and just before it ends.
 COUNTED = """
@@ -67,7 +89,7 @@ def main() -> None:
     need("trace-cmd", "gcc", "taskset")
     if len(os.sched_getaffinity(0)) < 2 or os.geteuid() != 0:
         sys.exit("needs root and two CPUs")
-    report("watch_live", [*interrupts(), *cost(), *kills()])
+    report("watch_live", [*interrupts(), *cost(), *recorders(), *kills()])
 
 
 def interrupts() -> list[Row]:
@@ -136,15 +158,68 @@ def under_bare_instance(calls: Path) -> float:
 
 
 def under_trace_cmd(calls: Path) -> float | None:
-    with instance() as ours:
-        events = [word for system, event in had(ours) for word in ("-e", f"{system}:{event}")]
-    output, name = calls.with_name("trace.dat"), f"bench-{os.getpid()}"
-    command = ["trace-cmd", "record", "-q", "-B", name, "-C", "mono", *events, "-o", str(output), "-F", str(calls)]
-    done = subprocess.run([*command, str(WATCHED), str(CALLS)], capture_output=True, text=True, check=False)
+    name = f"bench-{os.getpid()}"
+    command = [*trace_cmd(calls.with_name("trace.dat"), name), "-F", str(calls), str(WATCHED), str(CALLS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if (instances() / name).is_dir():  # it is refused after it made one
         (instances() / name).rmdir()
     found = re.search(r"^\d+\.\d\d$", done.stdout, re.M)
     return float(found[0]) if found and not done.returncode else None
+
+
+def trace_cmd(output: Path, name: str) -> list[str]:
+    with instance() as ours:
+        events = [word for system, event in had(ours) for word in ("-e", f"{system}:{event}")]
+    return ["trace-cmd", "record", "-q", "-B", name, "-C", "mono", *events, "-o", str(output)]
+
+
+def recorders() -> list[Row]:
+    """CPU time that the recorder took, above what it takes where nothing happens; medians, us a traced event."""
+    with tempfile.TemporaryDirectory(prefix="nostale-bench-") as directory:
+        calls = Path(directory, "calls")
+        subprocess.run(["gcc", "-O1", "-o", calls, ROOT / "bench" / "calls.c"], check=True)
+        if under_trace_cmd(calls) is None:
+            return []  # said by cost()
+        taken: dict[str, list[float]] = {"recording": [], "with the file": [], "trace-cmd": []}
+        for _ in range(CALL_ROUNDS):
+            quiet, busy = nostale_takes(calls, 1), nostale_takes(calls, CALLS)
+            taken["recording"].append(busy[0] - quiet[0])
+            taken["with the file"].append(busy[1] - quiet[1])
+            taken["trace-cmd"].append(trace_cmd_takes(calls, CALLS) - trace_cmd_takes(calls, 1))
+    each = {what: statistics.median(took) * 1e6 / (2 * CALLS) for what, took in taken.items()}
+    peer = each.pop("trace-cmd")
+    return [
+        Row("recorder's CPU time", what, round(ours, 2), round(peer, 2), "trace-cmd record", "us", ratio(peer, ours))
+        for what, ours in each.items()
+    ]
+
+
+def nostale_takes(calls: Path, count: int) -> tuple[float, float]:
+    """CPU seconds of our recorder since it began: while it records, and until the file is written."""
+    stop = calls.with_name("stop")
+    stop.unlink(missing_ok=True)
+    command = [sys.executable, "-c", RECORD.format(cpu=WATCHED), stop, calls.with_name("ours.dat")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout is not None and watch.stdout.readline() == "on\n"
+        subprocess.run([calls, str(WATCHED), str(count)], stdout=subprocess.DEVNULL, check=True)
+        stop.touch()
+        recording, written = watch.stdout.readline().split()
+    return float(recording), float(written)
+
+
+def trace_cmd_takes(calls: Path, count: int) -> float:
+    """CPU seconds of trace-cmd and the processes that it started."""
+    name = f"bench-{os.getpid()}"
+    command = trace_cmd(calls.with_name("theirs.dat"), name)
+    record = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    last = instances() / name / "events" / command[-3].replace(":", "/") / "enable"
+    while not (last.exists() and last.read_text() == "1\n"):
+        time.sleep(0.1)
+    time.sleep(2)  # it tells nobody when it records
+    subprocess.run([calls, str(WATCHED), str(count)], stdout=subprocess.DEVNULL, check=True)
+    record.send_signal(signal.SIGINT)
+    _, _, used = os.wait4(record.pid, 0)
+    return used.ru_utime + used.ru_stime
 
 
 def had(ours: Instance) -> list[tuple[str, str]]:
