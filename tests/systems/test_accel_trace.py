@@ -105,6 +105,21 @@ def test_what_is_judged_is_recorded_where_memory_is_asked_for():
     assert {event for monitor in MONITORS for event in monitor.events} <= {event for _, event in MEMORY}
 
 
+def test_what_a_kernel_cannot_tell_of_memory_is_noted_where_it_tells_any():
+    notes = analyse(parse(BALANCED.replace("MAP", "dma_map_page").replace("UNDO", "dma_unmap_page"))).notes
+    assert [note.split(":")[0] for note in notes if "IOMMU" in note] == [
+        "no unmap events",
+        "no qi_submit or cache_tag_flush_range or cache_tag_flush_all events",
+    ]
+    older = parse("0 90 7 map iova=1 size=1\n0 95 7 qi_submit qw0=2\n0 100 7 unmap iova=1 size=1")
+    told = [note for note in analyse(older).notes if "dma_" in note]
+    assert told == [
+        "no dma_map_phys or dma_map_page events: which device was given which addresses is not known",
+        "no dma_unmap_phys or dma_unmap_page events: which addresses were taken from a device is not known",
+    ]
+    assert not [note for note in analyse(parse("0 90 7 sys_enter id=1")).notes if "dma_" in note]
+
+
 # A disk behind an emulated VT-d, read in Debian guests of two kernels; IOTLBs are flushed late and many at a time.
 @pytest.fixture(scope="module", params=["6.12", "7.2"])
 def disk(request):

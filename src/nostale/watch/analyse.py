@@ -14,7 +14,7 @@ from nostale.watch.gaps import Gap, Samples, explain_gaps
 from nostale.watch.joins import Joins
 from nostale.watch.migrations import rejoin
 from nostale.watch.monitors import TraceMonitor, run_monitor
-from nostale.watch.needs import missing
+from nostale.watch.needs import missing, missing_memory
 from nostale.watch.spans import Span, own_entries, spans
 from nostale.watch.trace import Trace
 from nostale.watch.whatif import with_what_if
@@ -190,5 +190,5 @@ def _notes(trace: Trace, cpus: Sequence[int] | None, pid: int | None) -> tuple[s
         notes.append(
             "kernel symbols are hidden or missing (kptr_restrict): functions have no names, most causes are unknown"
         )
-    notes += [f"no {event} events: {loss}" for event, loss in missing(trace).items()]
+    notes += [f"no {event} events: {loss}" for event, loss in (missing(trace) | missing_memory(trace)).items()]
     return tuple(notes)

@@ -74,6 +74,17 @@ MEMORY: Final = (
     ("intel_iommu", "cache_tag_flush_range_np"),
     ("intel_iommu", "cache_tag_flush_all"),
 )
+# Of what moves memory, events of which one at least tells, and what is hidden where a trace has none of them.
+_MEMORY_NEEDS: Final = (
+    (("dma_map_phys", "dma_map_page"), "which device was given which addresses is not known"),
+    (("dma_unmap_phys", "dma_unmap_page"), "which addresses were taken from a device is not known"),
+    (("map",), "what an IOMMU translated is not known"),
+    (("unmap",), "what an IOMMU no longer translated is not known"),
+    (
+        ("qi_submit", "cache_tag_flush_range", "cache_tag_flush_all"),
+        "when an IOTLB was flushed is not known (traced for Intel's IOMMU only)",
+    ),
+)
 # A stack is taken with each of these, on the sender's side.
 STACKS: Final = ("csd_queue_cpu", "ipi_send_cpu", "ipi_send_cpumask", "sched_waking", "workqueue_queue_work")
 
@@ -100,3 +111,11 @@ def needed(monitors: Iterable[TraceMonitor] = ()) -> Wanted:
 def missing(trace: Trace) -> dict[str, str]:
     """Return the needed events that a trace does not describe, each with what cannot be told for want of it."""
     return {event: loss for event, (_, loss) in NEEDS.items() if not trace.has(event)}
+
+
+def missing_memory(trace: Trace) -> dict[str, str]:
+    """Return, of a trace that has some events of what moves memory, those of which it has none, likewise."""
+    if not any(trace.has(event) for _, event in MEMORY):
+        return {}
+    lacking = {events: loss for events, loss in _MEMORY_NEEDS if not any(map(trace.has, events))}
+    return {" or ".join(events): loss for events, loss in lacking.items()}
