@@ -38,6 +38,17 @@ def made(seed, length=80):
     return parse("\n".join(lines))
 
 
+def one_by_one(sight):
+    """Return what was seen as occurrences, each with the values of its keys."""
+    seen = sight.occurrences
+    values = {key: {number: value for value, number in numbers.items()} for key, numbers in seen.numbers.items()}
+    named = {key: seen.keys[key].tolist() for key in values}
+    return [
+        Occurrence(event, {key: values[key][named[key][at]] for key in values if named[key][at] >= 0}, seen.step(at))
+        for at, event in enumerate(seen.events())
+    ]
+
+
 def kind(trace, row):
     return trace.formats.by_id[int(trace.type[row])].name
 
@@ -110,3 +121,60 @@ class SlowLook(_Look):
         heard = {int(trace.pid[row]) for row in range(len(trace)) if kind(trace, row) != "sched_switch"}
         known = {trace.number(row, "sched_switch", "next_pid") for row in trace.rows("sched_switch").tolist()}
         return bool((running & known) - heard)
+
+
+ACCEL = (
+    "map iova=ADDRESS size=8",
+    "unmap iova=ADDRESS size=8",
+    "qi_submit qw0=KIND",
+    "cache_tag_flush_all",
+    "dma_map_phys device=DEVICE dma_addr=ADDRESS",
+    "dma_map_page device=DEVICE dma_addr=ADDRESS",
+    "dma_unmap_phys device=DEVICE addr=ADDRESS",
+)
+
+
+def made_for_devices(seed, length=40):
+    """Return a trace of mappings of a few addresses, the highest and the sign bit among them."""
+    random = Random(seed)
+    lines = ["0 1 5 map iova=0x1000", "0 2 5 unmap iova=0xfffffffffffff000", "0 3 5 dma_map_phys device=a dma_addr=1"]
+    for time in range(10, 10 + length):
+        address = random.choice((0x1000, 0x1200, 0x2000, 0x8000000000000000, 0xFFFFFFFFFFFFF123))
+        event = random.choice(ACCEL).replace("ADDRESS", str(address)).replace("KIND", str(random.randint(0, 31)))
+        lines.append(f"0 {time} {random.randint(5, 7)} {event.replace('DEVICE', random.choice('ab'))}")
+    return parse("\n".join(lines))
+
+
+def slow_mappings(trace):
+    """Return of each dma event its occurrence, and whether an IOMMU mapped its page."""
+    pages = {trace.number(row, "map", "iova") >> 12 << 12 for row in trace.rows("map").tolist()}
+    found = []
+    for row in range(len(trace)):
+        name = kind(trace, row)
+        if name.startswith("dma_") and not name.endswith(("_sg", "_sgt")):
+            field = "addr" if "unmap" in name else "dma_addr"
+            address, device = trace.number(row, name, field) & ((1 << 64) - 1), trace.text(row, name, "device")
+            what = f"{name} {address:#x} by thread {int(trace.pid[row])}"
+            step = Step(device, name, what, time_ns=int(trace.ts[row]))
+            own = address >> 12 << 12 in {page & ((1 << 64) - 1) for page in pages}
+            event = "unmap" if "unmap" in name else "map"
+            found.append((Occurrence(event, {"device": device, "address": address}, step), own))
+    return found
+
+
+def slow_translations(trace):
+    """Return of each event of an IOMMU its occurrence."""
+    found = []
+    flushes = [name for name in trace.formats.by_name if name == "qi_submit" or name.startswith("cache_tag_flush")]
+    for row in trace.rows("map", "unmap", *flushes).tolist():
+        name, by = kind(trace, row), f"by thread {int(trace.pid[row])}"
+        if name in ("map", "unmap"):
+            address, size = (trace.number(row, name, field) & ((1 << 64) - 1) for field in ("iova", "size"))
+            step = Step("IOMMU", name, f"{name} {address:#x}, {size:#x} bytes {by}", time_ns=int(trace.ts[row]))
+            found.append(Occurrence(name, {"address": address}, step))
+        elif name.startswith("cache_tag_flush") or (
+            name == "qi_submit" and trace.number(row, name, "qw0") & 15 in (2, 6)
+        ):
+            step = Step("IOMMU", name, f"{name} {by}", time_ns=int(trace.ts[row]))
+            found.append(Occurrence("flush", {}, step))
+    return found

@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from slow_looks import made_for_devices, one_by_one, slow_mappings, slow_translations
 
 from nostale.contract import Role
 from nostale.systems.accel.trace import MONITORS
-from nostale.watch import TraceMonitor, analyse, read_trace, run_monitor
+from nostale.watch import Occurrences, TraceMonitor, analyse, read_trace, run_monitor
 from nostale.watch.needs import MEMORY
 from nostale.watch.script import parse
 
@@ -129,7 +130,7 @@ def disk(request):
 def judged(monitor, trace, keeps):
     """What a monitor says of a recording without some of what it saw."""
     sight = monitor.look(trace)
-    kept = tuple(one for number, one in enumerate(sight.occurrences) if keeps(number, one.event))
+    kept = Occurrences.of([one for number, one in enumerate(one_by_one(sight)) if keeps(number, one.event)])
     result, *_ = run_monitor(TraceMonitor(monitor.binding, lambda _: replace(sight, occurrences=kept)), trace)
     return result.verdict
 
@@ -138,7 +139,7 @@ def test_the_mappings_of_a_real_disk_are_balanced_and_a_lost_one_would_be_found(
     verdict = judged(DMA, disk, lambda *_: True)
     assert verdict.word == "holds"
     assert "0000:00:03.0: 96 mapped, 96 unmapped" in " ".join(verdict.assumptions)
-    mapped = [(number, one.keys) for number, one in enumerate(DMA.look(disk).occurrences) if one.event == "map"]
+    mapped = [(number, one.keys) for number, one in enumerate(one_by_one(DMA.look(disk))) if one.event == "map"]
     again = next(number for at, (number, keys) in enumerate(mapped) if keys in [before for _, before in mapped[:at]])
     assert judged(DMA, disk, lambda number, _: number != again).word == "violated"
 
@@ -147,3 +148,21 @@ def test_addresses_of_a_real_disk_are_reused_after_a_flush_only_and_without_it_t
     verdict = judged(IOTLB, disk, lambda *_: True)
     assert (verdict.word, verdict.why) == ("unknown", "not everything could be seen")
     assert judged(IOTLB, disk, lambda _, event: event != "flush").word == "violated"
+
+
+def test_what_a_real_disk_does_is_found_as_row_by_row(disk):
+    assert one_by_one(DMA.look(disk)) == [one for one, own in slow_mappings(disk) if own]
+    assert one_by_one(IOTLB.look(disk)) == slow_translations(disk)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_devices_and_iommus_do_is_found_as_row_by_row(seed):
+    trace = made_for_devices(seed)
+    sight, slow = DMA.look(trace), slow_mappings(trace)
+    assert one_by_one(sight) == [one for one, own in slow if own]
+    apart = sum(not own for _, own in slow)
+    assert sight.not_seen == (f"{apart} events of addresses that no iommu:map event shows to be handed out",)
+    kinds = [(one.event, one.keys["device"]) for one, _ in slow]
+    counts = [f"{one}: {kinds.count(('map', one))} mapped, {kinds.count(('unmap', one))} unmapped" for one in "ab"]
+    assert sight.seen == "; ".join(counts)
+    assert one_by_one(IOTLB.look(trace)) == slow_translations(trace)

@@ -91,6 +91,7 @@ def test_after_lost_events_nothing_is_judged():
     (doubt,) = verdicts(broken)
     assert doubt.word == "unknown"
     assert doubt.missing[0] == "what came after 100 ns, as events were lost there"
+    assert "seen: 0 switch_in, 0 switch_out, 1 wakeup" in doubt.assumptions
 
 
 CONDITIONS = {

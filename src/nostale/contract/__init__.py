@@ -21,7 +21,7 @@ from nostale.contract.interruption import (
     totals,
 )
 from nostale.contract.judge import Evidence, Witness, judge
-from nostale.contract.monitor import Broken, Monitor
+from nostale.contract.monitor import UNNAMED, Keys, Monitor
 from nostale.contract.path import Changed, Path, Step
 from nostale.contract.sources import Requirement, Source
 from nostale.contract.verdict import Holds, Unknown, Verdict, Violated, worst
@@ -47,6 +47,7 @@ __all__ = [
     "BEYOND",
     "FRESH",
     "STALE",
+    "UNNAMED",
     "Accepted",
     "Answer",
     "Automaton",
@@ -54,7 +55,6 @@ __all__ = [
     "Baseline",
     "Binding",
     "Bound",
-    "Broken",
     "Cause",
     "Change",
     "Changed",
@@ -66,6 +66,7 @@ __all__ = [
     "Grade",
     "Holds",
     "Interruption",
+    "Keys",
     "Kind",
     "Link",
     "Monitor",

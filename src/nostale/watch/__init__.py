@@ -6,15 +6,16 @@ from nostale.faces import on_demand
 from nostale.watch.analyse import analyse
 from nostale.watch.budgets import Budget, judge_budgets, read_budget
 from nostale.watch.diff import diff
+from nostale.watch.distinct import Distinct, numbers, rows_of_function, texts
 from nostale.watch.following import next_of_thread
 from nostale.watch.gaps import Gap, read_gaps
-from nostale.watch.monitors import Occurrence, Sight, TraceMonitor, run_monitor
+from nostale.watch.monitors import Sight, TraceMonitor, run_monitor
 from nostale.watch.needs import needed
+from nostale.watch.occurrences import Occurrence, Occurrences, Part
 from nostale.watch.read import read_trace
 from nostale.watch.ring import Lost
 from nostale.watch.syscalls import syscall_numbers
 from nostale.watch.trace import Trace
-from nostale.watch.words import rows_of_function
 
 if TYPE_CHECKING:
     from nostale.watch.custom import custom_monitor
@@ -34,10 +35,13 @@ else:
 
 __all__ = [
     "Budget",
+    "Distinct",
     "Gap",
     "Look",
     "Lost",
     "Occurrence",
+    "Occurrences",
+    "Part",
     "Rolling",
     "Sight",
     "Trace",
@@ -48,6 +52,7 @@ __all__ = [
     "judge_budgets",
     "needed",
     "next_of_thread",
+    "numbers",
     "read_budget",
     "read_gaps",
     "read_trace",
@@ -56,5 +61,6 @@ __all__ = [
     "sampling",
     "save",
     "syscall_numbers",
+    "texts",
     "watch_live",
 ]

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -42,7 +42,9 @@ from nostale.contract import (
     read_dot,
 )
 from nostale.contract.bindfile import event_rows, nearest_of, read_bindings, row_of, text_of, texts_of
-from nostale.watch.monitors import Occurrence, Sight, TraceMonitor
+from nostale.watch.distinct import Distinct, functions, numbers, texts
+from nostale.watch.monitors import Sight, TraceMonitor
+from nostale.watch.occurrences import Occurrences, Part
 from nostale.watch.trace import Trace
 
 _TOP: Final = {"title", "why", "remedy", "start", "keys", "events"}
@@ -80,18 +82,13 @@ class Where:
         if known is not None and "char" in known.type:
             if self.compare not in ("==", "!="):
                 raise BadInput(f"{event}.{self.field}", f"is a text: {self.compare} does not compare texts")
-            equal = np.array(
-                [fnmatchcase(trace.text(row, event, self.field), self.value) for row in rows.tolist()], bool
-            )
+            equal = texts(trace, rows, event, self.field).that(self._matches)
             return equal if self.compare == "==" else ~equal
         return self._numbers(trace.field(rows, event, self.field), trace, pointer=bool(known and known.is_pointer))
 
     def _numbers(self, column: NDArray[Any], trace: Trace, *, pointer: bool) -> Mask:
         if pointer and not re.fullmatch(r"\d\w*", self.value):
-            functions, which = np.unique(column, return_inverse=True)
-            name = trace.origin.symbols.name
-            same = np.array([fnmatchcase(name(int(one) & ((1 << 64) - 1)), self.value) for one in functions], bool)
-            equal: Mask = same[which] if len(functions) else np.zeros(0, bool)
+            equal = functions(trace, column).that(self._matches)
             return equal if self.compare == "==" else ~equal
         if self.mask is not None:
             column = column & np.array(self.mask).astype(column.dtype)
@@ -101,6 +98,9 @@ class Where:
             raise BadInput(f"{self.field} {self.compare} {self.value}", f"{self.value!r} is not a number") from None
         result: Mask = _OPERATORS[self.compare](column, value)
         return result
+
+    def _matches(self, text: str) -> bool:
+        return fnmatchcase(text, self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,46 +192,42 @@ def _name(states: frozenset[str]) -> str:
 
 
 def _look(trace: Trace, binds: Mapping[str, Bind]) -> Sight:
-    missing, found = [], []
+    missing, parts = [], []
     for event, bind in binds.items():
-        absent = [one for one in bind.on if not trace.has(one)]
-        missing += [f"{event}: the trace has no {one} events" for one in absent]
-        found += [(row, event, keys) for one in bind.on if trace.has(one) for row, keys in _seen(trace, one, bind)]
+        missing += [f"{event}: the trace has no {one} events" for one in bind.on if not trace.has(one)]
+        parts += [_part(trace, event, bind, one) for one in bind.on if trace.has(one)]
     if missing:  # then any other event may be out of turn for want of these
-        return Sight((), {}, "nothing was looked at", tuple(missing))
+        return Sight(Occurrences.of(()), {}, "nothing was looked at", tuple(missing))
     if trace.lost:
-        first = min(one.after_ns for one in trace.lost)
-        found = [one for one in found if int(trace.ts[one[0]]) <= first]
-        missing.append(f"what came after {first} ns, as events were lost there")
-    found.sort(key=lambda one: one[0])
-    occurrences = tuple(
-        Occurrence(event, keys, _step(trace, row, binds[event].what or event)) for row, event, keys in found
-    )
-    seen = ", ".join(f"{sum(one.event == event for one in occurrences)} {event}" for event in binds)
-    return Sight(occurrences, {}, seen, tuple(missing))
+        missing.append(f"what came after {_first_lost_ns(trace)} ns, as events were lost there")
+    found = Occurrences.of_parts(parts, lambda row, event: _step(trace, row, binds[event].what or event))
+    return Sight(found, {}, ", ".join(f"{found.count(event)} {event}" for event in binds), tuple(missing))
 
 
-def _seen(trace: Trace, event: str, bind: Bind) -> list[tuple[int, dict[str, Hashable]]]:
-    """Return the rows of one kind of trace event that are an event of the contract, with their keys."""
-    rows = trace.rows(event)
+def _part(trace: Trace, event: str, bind: Bind, on: str) -> Part:
+    """Return where one kind of trace event, up to what was lost, is an event of the contract."""
+    rows = trace.rows(on)
     for one in bind.where:
         if rows.size:
-            rows = rows[one.holds(trace, rows, event)]
-    columns = {key: _key_column(trace, rows, event, name) for key, name in bind.keys.items()}
-    return [(row, {key: column[at] for key, column in columns.items()}) for at, row in enumerate(rows.tolist())]
+            rows = rows[one.holds(trace, rows, on)]
+    if trace.lost:
+        rows = rows[trace.ts[rows] <= _first_lost_ns(trace)]
+    return Part(event, rows, {key: _values(trace, rows, on, name) for key, name in bind.keys.items()})
 
 
-def _key_column(trace: Trace, rows: NDArray[np.int64], event: str, name: str) -> list[Hashable]:
-    if not rows.size:
-        return []
+def _first_lost_ns(trace: Trace) -> int:
+    return min(one.after_ns for one in trace.lost)
+
+
+def _values(trace: Trace, rows: NDArray[np.int64], event: str, name: str) -> Distinct[Any]:
+    if not rows.size:  # whatever fields its description has
+        return Distinct((), rows)
     if name in _COMMON:
-        numbers: list[Hashable] = (trace.cpu if name == "common_cpu" else trace.pid)[rows].tolist()
-        return numbers
+        return numbers((trace.cpu if name == "common_cpu" else trace.pid)[rows])
     known = trace.formats.by_name[event].field_of(name)
     if known is not None and "char" in known.type:
-        return [trace.text(row, event, name) for row in rows.tolist()]
-    values: list[Hashable] = trace.field(rows, event, name).tolist()
-    return values
+        return texts(trace, rows, event, name)
+    return numbers(trace.field(rows, event, name))
 
 
 def _step(trace: Trace, row: int, what: str) -> Step:

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
-from nostale.contract import Binding, Evidence, Grade, Monitor, Path, Result, Role, Step, Witness, judge
+from nostale.contract import Binding, Evidence, Grade, Monitor, Path, Result, Role, Witness, judge
+from nostale.watch.occurrences import Occurrences
 from nostale.watch.trace import Trace
 
 _TOLD: Final = 20  # violations of one contract
-_STEPS: Final = 24
-
-
-@dataclass(frozen=True, slots=True)
-class Occurrence:
-    """One event of a contract as it was seen.
-
-    Args:
-        event: its name in the contract.
-        keys: those that the event names.
-        step: how it is told.
-    """
-
-    event: str
-    keys: Mapping[str, Hashable]
-    step: Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +19,13 @@ class Sight:
     """What a monitor saw.
 
     Args:
-        occurrences: in time order.
+        occurrences: of the contract's events.
         domains: for keys whose values are known in advance, those values.
         seen: in a few words, what there was; it stands in the verdict's bounds or assumptions.
         not_seen: what this trace could not show, a sentence each.
     """
 
-    occurrences: tuple[Occurrence, ...]
+    occurrences: Occurrences
     domains: Mapping[str, tuple[Hashable, ...]]
     seen: str
     not_seen: tuple[str, ...] = ()
@@ -65,25 +51,19 @@ def run_monitor(monitor: TraceMonitor, trace: Trace) -> tuple[Result, ...]:
 
     There is none where the trace has nothing of what the contract is about: nothing holds because nothing happened.
 
-    Cost: O(occurrences x instances).
+    Cost: as `Monitor.run`, and O(occurrences) for each violation that is told.
     """
     contract = monitor.binding.contract
     sight = monitor.look(trace)
     if sight is None:
         return ()
-    automaton = Monitor(contract, sight.domains, monitor.binding.start)
-    steps: list[Occurrence] = []
-    witnesses: list[Witness] = []
-    untold = 0
-    for occurrence in sight.occurrences:
-        broken = automaton.see(occurrence.event, **occurrence.keys)
-        steps.append(occurrence)
-        for one in broken:
-            if len(witnesses) == _TOLD:
-                untold += 1
-                continue
-            path = _path(steps, dict(zip(contract.keys, one.keys)), _changes(monitor))
-            witnesses.append(Witness(one.event, path, _doubts(monitor, trace, path)))
+    seen, keys = sight.occurrences, contract.keys
+    broken = Monitor(contract, _domains(sight), monitor.binding.start).run(seen.events(), seen.instances(keys))
+    witnesses = []
+    for at, instance in islice(broken, _TOLD):
+        path = seen.path(at, keys, instance, _changes(monitor))
+        witnesses.append(Witness(seen.names[seen.event[at]], path, _doubts(monitor, trace, path)))
+    untold = sum(1 for _ in broken)
     lost = tuple(
         f"{one.count or 'some'} events of CPU {one.cpu} before {one.before_ns} ns were lost" for one in trace.lost
     )
@@ -100,6 +80,15 @@ def run_monitor(monitor: TraceMonitor, trace: Trace) -> tuple[Result, ...]:
     )
 
 
+def _domains(sight: Sight) -> dict[str, list[int]]:
+    """Return the values known in advance by their numbers; those that were not met get numbers of their own."""
+    found = {}
+    for key, values in sight.domains.items():
+        numbers = dict(sight.occurrences.numbers.get(key, {}))
+        found[key] = [numbers.setdefault(value, len(numbers)) for value in values]
+    return found
+
+
 def _doubts(monitor: TraceMonitor, trace: Trace, path: Path) -> dict[str, Grade]:
     """Return worse grades where events were lost along the path: a sync may be among them."""
     times = [step.time_ns for step in path if step.time_ns is not None]
@@ -110,10 +99,3 @@ def _doubts(monitor: TraceMonitor, trace: Trace, path: Path) -> dict[str, Grade]
 
 def _changes(monitor: TraceMonitor) -> frozenset[str]:
     return frozenset(event.name for event in monitor.binding.contract.events if event.role is Role.CHANGE)
-
-
-def _path(steps: Iterable[Occurrence], keys: Mapping[str, Hashable], changes: frozenset[str]) -> Path:
-    """Return the steps of one instance, from the last change on, at most the last of them."""
-    mine = [one for one in steps if all(keys[key] == value for key, value in one.keys.items() if key in keys)]
-    starts = [at for at, one in enumerate(mine) if one.event in changes]
-    return tuple(one.step for one in mine[starts[-1] if starts else 0 :][-_STEPS:])

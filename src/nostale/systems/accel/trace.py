@@ -6,19 +6,23 @@ dma_unmap_page. The iommu events are older. What flushes an IOTLB is traced for 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nostale.contract import Binding, Bound, Grade, Step
 from nostale.systems.accel.contract import IOTLB_BEFORE_REUSE, UNMAPPED_ONCE
-from nostale.watch import Occurrence, Sight, Trace, TraceMonitor
+from nostale.watch import Distinct, Occurrences, Part, Sight, Trace, TraceMonitor, numbers, texts
 
 _MAPS: Final = ("dma_map_phys", "dma_map_page", "dma_alloc", "dma_alloc_pages")
 _UNMAPS: Final = ("dma_unmap_phys", "dma_unmap_page", "dma_free", "dma_free_pages")
 _SCATTERED: Final = ("dma_map_sg", "dma_unmap_sg", "dma_alloc_sgt", "dma_free_sgt")
 _FLUSHES: Final = ("qi_submit", "cache_tag_flush_range", "cache_tag_flush_range_np", "cache_tag_flush_all")
 _QI_IOTLB: Final = 0x2  # type of an invalidation descriptor, VT-d specification 6.5.2; likewise PASID-based: 0x6
-_PAGE: Final = 0xFFF
+_PAGE: Final = np.uint64(0xFFF)
 _QI_KINDS: Final = (_QI_IOTLB, 0x6)
 
 DMA: Final = Binding(
@@ -59,44 +63,63 @@ def look_at_mappings(trace: Trace) -> Sight | None:
     events = [event for event in (*_MAPS, *_UNMAPS) if trace.has(event)]
     if not events:
         return None
-    found = [_mapping(trace, row) for row in trace.rows(*events).tolist()]
+    found = [_mappings(trace, event) for event in events if trace.rows(event).size]
     balance: dict[str, list[int]] = {}
     for one in found:
-        balance.setdefault(str(one.keys["device"]), [0, 0])[one.event == "unmap"] += 1
+        for device, count in zip(one.device.values, np.bincount(one.device.which).tolist(), strict=True):
+            balance.setdefault(device, [0, 0])[one.event in _UNMAPS] += count
     told = sorted(balance.items())
     seen = "; ".join(f"{device}: {maps} mapped, {unmaps} unmapped" for device, (maps, unmaps) in told)
-    own = _handed_out(trace)
-    judged = tuple(one for one in found if one.keys["address"] in own)
+    pages = _pages(trace)
+    judged = Occurrences.of_parts(
+        [one.part(np.isin(one.address & ~_PAGE, pages)) for one in found], partial(_told_mapping, trace)
+    )
     missing = [] if any(trace.has(event) for event in _MAPS) else ["no events of mappings"]
     missing += [] if any(trace.has(event) for event in _UNMAPS) else ["no events of unmappings"]
-    if len(judged) < len(found):
-        missing.append(f"{len(found) - len(judged)} events of addresses that no iommu:map event shows to be handed out")
+    apart = sum(one.rows.size for one in found) - len(judged)
+    if apart:
+        missing.append(f"{apart} events of addresses that no iommu:map event shows to be handed out")
     scattered = sum(len(trace.rows(event)) for event in _SCATTERED)
     missing += [f"{scattered} events of scattered mappings (dma_map_sg and its kin)"] if scattered else []
     return Sight(judged, {}, seen or "no mapping", tuple(missing))
 
 
-def _handed_out(trace: Trace) -> set[int]:
-    """Return the addresses of mappings that lie in a page that an IOMMU mapped; they need not begin with it."""
+@dataclass(frozen=True, slots=True)
+class _Mappings:
+    """One kind of event that maps or unmaps: `(n,)` rows, the device and the address of each."""
+
+    event: str
+    rows: NDArray[np.int64]
+    device: Distinct[str]
+    address: NDArray[np.uint64]
+
+    def part(self, chosen: NDArray[np.bool_]) -> Part:
+        """Return the chosen ones as an event of the contract."""
+        device = Distinct(self.device.values, self.device.which[chosen])
+        what = "map" if self.event in _MAPS else "unmap"
+        return Part(what, self.rows[chosen], {"device": device, "address": numbers(self.address[chosen])})
+
+
+def _mappings(trace: Trace, event: str) -> _Mappings:
+    rows = trace.rows(event)
+    address = trace.field(rows, event, _address_field(trace, event)).astype(np.uint64)
+    return _Mappings(event, rows, texts(trace, rows, event, "device"), address)
+
+
+def _address_field(trace: Trace, event: str) -> str:
+    return "dma_addr" if "dma_addr" in trace.formats.by_name[event].fields else "addr"
+
+
+def _pages(trace: Trace) -> NDArray[np.uint64]:
+    """Return the pages that an IOMMU mapped; a mapping that lies in one need not begin with it."""
     rows = trace.rows("map")
-    pages = {iova & ~_PAGE for iova in trace.field(rows, "map", "iova").tolist()} if rows.size else set()
-    events = [event for event in (*_MAPS, *_UNMAPS) if trace.has(event)]
-    addresses = {_address(trace, row) for row in trace.rows(*events).tolist()}
-    return {one for one in addresses if one & ~_PAGE in pages}
+    return trace.field(rows, "map", "iova").astype(np.uint64) & ~_PAGE if rows.size else np.zeros(0, np.uint64)
 
 
-def _mapping(trace: Trace, row: int) -> Occurrence:
+def _told_mapping(trace: Trace, row: int, _: str) -> Step:
     event = trace.formats.by_id[int(trace.type[row])].name
-    device = trace.text(row, event, "device")
-    address = _address(trace, row)
-    what = "map" if event in _MAPS else "unmap"
-    step = _step(trace, row, device, f"{event} {address:#x}")
-    return Occurrence(what, {"device": device, "address": address}, step)
-
-
-def _address(trace: Trace, row: int) -> int:
-    event = trace.formats.by_id[int(trace.type[row])]
-    return _number(trace, row, event.name, "dma_addr" if "dma_addr" in event.fields else "addr")
+    address = _number(trace, row, event, _address_field(trace, event))
+    return _step(trace, row, trace.text(row, event, "device"), f"{event} {address:#x}")
 
 
 def look_at_iotlb(trace: Trace) -> Sight | None:
@@ -104,24 +127,35 @@ def look_at_iotlb(trace: Trace) -> Sight | None:
     if not (trace.has("map") and trace.has("unmap")):
         return None
     flushes = [event for event in _FLUSHES if trace.has(event)]
-    rows = trace.rows("map", "unmap", *flushes).tolist()
-    found = tuple(one for row in rows for one in _translation(trace, row))
-    counts = {name: sum(one.event == name for one in found) for name in ("map", "unmap", "flush")}
-    seen = ", ".join(f"{count} times {name}" for name, count in counts.items())
+    parts = [_translations(trace, event) for event in ("map", "unmap") if trace.rows(event).size]
+    parts += [Part("flush", _flushing(trace, event), {}) for event in flushes]
+    found = Occurrences.of_parts(parts, partial(_told_iotlb, trace))
+    seen = ", ".join(f"{found.count(name)} times {name}" for name in ("map", "unmap", "flush"))
     if not flushes:  # then no flush can be seen, and none is missed
-        return Sight((), {}, seen, ("no events of IOTLB flushes: they are traced for Intel's IOMMU only",))
+        missing = "no events of IOTLB flushes: they are traced for Intel's IOMMU only"
+        return Sight(Occurrences.of(()), {}, seen, (missing,))
     return Sight(found, {}, seen)
 
 
-def _translation(trace: Trace, row: int) -> Iterator[Occurrence]:
+def _translations(trace: Trace, event: str) -> Part:
+    rows = trace.rows(event)
+    return Part(event, rows, {"address": numbers(trace.field(rows, event, "iova").astype(np.uint64))})
+
+
+def _flushing(trace: Trace, event: str) -> NDArray[np.int64]:
+    rows = trace.rows(event)
+    if event != "qi_submit" or not rows.size:
+        return rows
+    kinds = trace.field(rows, event, "qw0") & 0xF
+    return rows[np.isin(kinds, _QI_KINDS)]
+
+
+def _told_iotlb(trace: Trace, row: int, what: str) -> Step:
     event = trace.formats.by_id[int(trace.type[row])].name
-    if event not in ("map", "unmap"):
-        if event != "qi_submit" or _number(trace, row, event, "qw0") & 0xF in _QI_KINDS:
-            yield Occurrence("flush", {}, _step(trace, row, "IOMMU", event))
-        return
-    address = _number(trace, row, event, "iova")
-    step = _step(trace, row, "IOMMU", f"{event} {address:#x}, {_number(trace, row, event, 'size'):#x} bytes")
-    yield Occurrence(event, {"address": address}, step)
+    if what == "flush":
+        return _step(trace, row, "IOMMU", event)
+    address, size = (_number(trace, row, event, name) for name in ("iova", "size"))
+    return _step(trace, row, "IOMMU", f"{event} {address:#x}, {size:#x} bytes")
 
 
 def _number(trace: Trace, row: int, event: str, name: str) -> int:

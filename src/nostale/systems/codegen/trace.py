@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nostale.contract import Binding, Bound, Grade, Step
 from nostale.systems.codegen.contract import SYNC_BEFORE_EXECUTE
-from nostale.watch import Occurrence, Sight, Trace, TraceMonitor, next_of_thread, rows_of_function
+from nostale.watch import Occurrence, Occurrences, Sight, Trace, TraceMonitor, next_of_thread, rows_of_function
 
 _SYNC: Final = "do_sync_core"
 Rows = NDArray[np.int64]
@@ -191,7 +191,7 @@ def look(trace: Trace) -> Sight:
     missing += [f"CPU {cpu} was asked, but its events were not recorded" for cpu in sorted(state.unrecorded)]
     if not trace.rows("csd_function_entry").size:  # then it was not recorded: no sync can be seen, none is missed
         found = ()
-    return Sight(found, {"cpu": trace.cpus}, seen, tuple(missing))
+    return Sight(Occurrences.of(found), {"cpu": trace.cpus}, seen, tuple(missing))
 
 
 MONITOR: Final = TraceMonitor(BINDING, look)

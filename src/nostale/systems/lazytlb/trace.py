@@ -21,6 +21,7 @@ from nostale.contract import Binding, Bound, Grade, Step
 from nostale.systems.lazytlb.membarrier import INTERRUPTS
 from nostale.watch import (
     Occurrence,
+    Occurrences,
     Sight,
     Trace,
     TraceMonitor,
@@ -80,7 +81,7 @@ def look(trace: Trace) -> Sight | None:
     if trace.table.folded:
         missing.append("calls in which nothing was recorded were not kept (--no-own)")
     if lacking:
-        return Sight((), {}, f"{len(entered)} calls", tuple(missing))
+        return Sight(Occurrences.of(()), {}, f"{len(entered)} calls", tuple(missing))
     calls = _calls(trace, entered)
     syncs = rows_of_function(trace, "csd_function_entry", _FUNCTION)
     memory = _Memory.of(trace, calls, entries.of_calls("execve", "execveat"))
@@ -96,7 +97,7 @@ def look(trace: Trace) -> Sight | None:
     seen = f"{len(calls)} calls, {pairs} times a thread of the mm had its CPU throughout"
     if not pairs:
         missing.append("no thread that is known to share the caller's memory ran throughout a call")
-    return Sight(tuple(found), {}, seen, tuple(missing))
+    return Sight(Occurrences.of(found), {}, seen, tuple(missing))
 
 
 @dataclass(frozen=True, slots=True)
