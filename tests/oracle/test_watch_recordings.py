@@ -12,8 +12,8 @@ import pytest
 
 from nostale.contract import Interruption, Kind, Work
 from nostale.watch import analyse, needed, read_trace
-from nostale.watch.causes import OWN
 from nostale.watch.joins import Joins
+from nostale.watch.spans import OWN
 
 pytestmark = pytest.mark.shared
 SLACK_NS = 30_000  # an event is written a little before or after the clock is read around the call

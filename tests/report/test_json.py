@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nostale.contract import Answer, Cause, Interruption, Kind, Link, Vanishes, WhatIf, Work
+from nostale.contract import Answer, Breaks, Cause, Interruption, Kind, Link, Vanishes, WhatIf, Work
 from nostale.report import json_pieces, to_json
 
 HOSTILE = 'a"\\\n\t\x00\u2028\u00e9\U0001f600'
@@ -30,6 +30,7 @@ LOOKED = {"a": True, "b": [], "c": ["x", HOSTILE], "d": 3, "e": HOSTILE}
 
 
 def answer(*parts, breaks=()):
+    breaks = None if breaks is None else Breaks.of(breaks)
     return Answer("watch", HOSTILE, LOOKED, (), breaks=breaks, parts=parts)
 
 

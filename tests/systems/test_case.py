@@ -2,7 +2,7 @@
 
 import pytest
 
-from nostale.contract import Answer, Cause, Interruption, Kind, Vanishes, WhatIf, Work
+from nostale.contract import Answer, Breaks, Cause, Interruption, Kind, Vanishes, WhatIf, Work
 from nostale.outside.cache import Cache
 from nostale.outside.cc import find_compiler
 from nostale.prove import Means, prove
@@ -32,7 +32,7 @@ def broken(vanishes):
 
 def test_only_what_would_surely_vanish_is_counted(proved):
     breaks = tuple(broken(one) for one in (Vanishes.YES, Vanishes.YES, Vanishes.NO, Vanishes.UNKNOWN))
-    text = page(proved, None, Answer("watch", "a.dat", {}, (), breaks=breaks))
+    text = page(proved, None, Answer("watch", "a.dat", {}, (), breaks=Breaks.of(breaks)))
     assert "2 of 4 interruptions would vanish" in text and "| text-patch | 2 | 2 |" in text
 
 

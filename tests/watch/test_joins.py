@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from nostale.watch import analyse
-from nostale.watch.causes import OWN
+from nostale.watch.compiled import library
 from nostale.watch.index import Index
-from nostale.watch.joins import Joins, innermost
+from nostale.watch.joins import Joins
+from nostale.watch.related import by_columns, innermost, relate
 from nostale.watch.ring import Lost
 from nostale.watch.script import parse
+from nostale.watch.spans import OWN
 
 PIDS = (0, 7, 8, 9)
 ENTRIES = ("local_timer", "softirq")
@@ -46,23 +48,29 @@ def test_the_innermost_entry_is_the_one_that_a_stack_has_on_top(seed):
     assert innermost(rows, change).tolist() == expected
 
 
+@pytest.mark.parametrize("way", [relate, by_columns])
 @pytest.mark.parametrize("seed", range(30))
-def test_who_woke_came_back_or_was_in_a_call_is_found_as_by_looking_at_each_event(seed):
+def test_who_woke_came_back_or_was_in_a_call_is_found_as_by_looking_at_each_event(seed, way):
+    if way is relate and library(worth_compiling=True) is None:
+        pytest.skip("no C compiler")
     trace = parse(made(random.Random(seed)), comms={pid: f"t{pid}" for pid in PIDS})
-    joins = Joins(trace)
+    joins = Joins(trace, way(trace))
     events = [Event(joins, row) for row in range(len(trace))]
     found = 0
     for row, one in enumerate(events):
         before, after = events[:row], events[row + 1 :]
         assert joins.syscall(one.pid, row) == call_of(one.pid, before)
         assert joins.inside_entry(row) == inside(one.cpu, before)
+        assert joins.timer(row) == timer(one.cpu, before)
         if one.name == "sched_switch":
             woken = waker(one.to, before)
             found += woken is not None
             assert joins.waker(row) == woken
             came = next((each.row for each in after if each.name == "sched_switch" and each.to == one.pid), None)
             left = next((each.row for each in after if each.name == "sched_switch" and each.pid == one.pid), None)
-            assert joins.back(row) == (came, left)
+            assert joins.back(row) == came
+            lefts = joins.related.left[joins.related.switches.rows == row]
+            assert lefts.tolist() == [none_as(-1, left)]
     assert found
 
 
@@ -111,6 +119,8 @@ def made(rng, many=120, one_cpu_each=False):
                 "local_timer_exit",
                 "softirq_entry vec=1",
                 "softirq_exit vec=1",
+                "hrtimer_expire_entry hrtimer=1 function=hrtimer_wakeup",
+                "hrtimer_expire_exit hrtimer=1",
             ]
         )
         if event.startswith("sched_switch"):
@@ -136,6 +146,20 @@ def inside(cpu, before):
         elif each.name.removesuffix("_exit") in ENTRIES:
             depth = max(0, depth - 1)
     return depth > 0
+
+
+def timer(cpu, before):
+    expiring = []
+    for each in before:
+        if each.cpu != cpu:
+            continue
+        if each.name == "sched_switch":
+            expiring.clear()
+        elif each.name == "hrtimer_expire_entry":
+            expiring.append(each.row)
+        elif each.name == "hrtimer_expire_exit" and expiring:
+            expiring.pop()
+    return last(expiring[-1:])
 
 
 def waker(pid, before):

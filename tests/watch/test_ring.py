@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nostale.contract import BadInput
+from nostale.watch.compiled import library
 from nostale.watch.ring import Geometry, read_pages, scan, scan_slowly
-from nostale.watch.scanner import ENTER, EXIT, FAULT, KEEP, by_type, library, merge
+from nostale.watch.scanner import ENTER, EXIT, FAULT, KEEP, by_type, merge
 from nostale.watch.script import HEADER_PAGE, PAGE_BYTES, parse
 from nostale.watch.trace import gather
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from nostale.contract.answer import Answer, Checked, Result, Search, Table
 from nostale.contract.automaton import BEYOND, FRESH, STALE, Automaton, depth_automaton, rule_automaton
 from nostale.contract.binding import Binding, Bound, Grade
+from nostale.contract.breaks import Alike, Breaks, Sum, totals
 from nostale.contract.contracts import Contract
 from nostale.contract.errors import BadInput, NostaleError, NotHere, NotPermitted
 from nostale.contract.events import Event, Role
@@ -18,7 +19,6 @@ from nostale.contract.interruption import (
     Vanishes,
     WhatIf,
     Work,
-    totals,
 )
 from nostale.contract.judge import Evidence, Witness, judge
 from nostale.contract.monitor import UNNAMED, Keys, Monitor
@@ -49,12 +49,14 @@ __all__ = [
     "STALE",
     "UNNAMED",
     "Accepted",
+    "Alike",
     "Answer",
     "Automaton",
     "BadInput",
     "Baseline",
     "Binding",
     "Bound",
+    "Breaks",
     "Cause",
     "Change",
     "Changed",
@@ -81,6 +83,7 @@ __all__ = [
     "Search",
     "Source",
     "Step",
+    "Sum",
     "Table",
     "Total",
     "Unknown",

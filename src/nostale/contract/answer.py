@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nostale.contract.interruption import Change, Interruption
+from nostale.contract.breaks import Breaks
+from nostale.contract.interruption import Change
 from nostale.contract.path import Path
 from nostale.contract.verdict import Verdict, worst
 
@@ -122,7 +123,7 @@ class Answer:
     coverage: Mapping[str, int | str | bool | list[str]]
     results: tuple[Result, ...]
     search: Search | None = None
-    breaks: tuple[Interruption, ...] | None = None
+    breaks: Breaks | None = None
     parts: tuple[Answer, ...] = ()
     expected: str | None = None
     counted: bool = True

@@ -5,7 +5,6 @@ The words keep their meaning; the vocabulary may grow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -105,6 +104,22 @@ class Cause:
     detail: str = ""
     chain: tuple[Link, ...] = ()
     sent_ns: int | None = None
+
+    def at(self, sent_ns: int | None) -> Cause:
+        """Return the same, sent at another time."""
+        return Cause(
+            self.kind,
+            self.cpu,
+            self.task,
+            self.pid,
+            self.function,
+            self.syscall,
+            self.stack,
+            self.looked_at,
+            self.detail,
+            self.chain,
+            sent_ns,
+        )
 
     @property
     def behalf(self) -> Link | None:
@@ -219,18 +234,3 @@ class Change:
     def new_per_s(self) -> float:
         """Interruptions a second in the second."""
         return self.new.count / self.new_s
-
-
-def totals(breaks: Iterable[Interruption]) -> tuple[Total, ...]:
-    """Sum interruptions up by cause, the one that cost most first, then by count and name."""
-    groups: dict[Work, list[Interruption]] = {}
-    for one in breaks:
-        groups.setdefault(one.cause.kind, []).append(one)
-    made = []
-    for work, members in groups.items():
-        known = [one.duration_ns for one in members if one.duration_ns is not None]
-        remedies = tuple(sorted({(one.remedy, one.source) for one in members if one.remedy}))
-        made.append(
-            Total(work, len(members), sum(known), max(known, default=None), len(members) - len(known), remedies)
-        )
-    return tuple(sorted(made, key=lambda one: (-one.total_ns, -one.count, one.cause)))

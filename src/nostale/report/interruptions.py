@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from heapq import nsmallest
 
-from nostale.contract import Cause, Change, Interruption, Vanishes, totals
+from nostale.contract import Breaks, Cause, Change, Interruption, Sum, Vanishes, totals
 from nostale.report.line import Line, line, safe
 
 _BREAKS_SHOWN = 20
@@ -14,7 +13,7 @@ _SENDERS_SHOWN = 40
 _ARGUMENTS_SHOWN = 4
 
 
-def interruption_lines(breaks: Sequence[Interruption]) -> Iterator[Line]:
+def interruption_lines(breaks: Breaks) -> Iterator[Line]:
     """Tell interruptions: by cause, by sender, then the longest, then what more is known and what stops them."""
     if not breaks:
         yield line("  no interruption of the watched CPUs was seen")
@@ -81,7 +80,7 @@ def span_us(one: Interruption) -> str:
     return "?" if one.at_most_ns is None else f"<{one.at_most_ns / 1e3:,.1f}"
 
 
-def _by_cause(breaks: Iterable[Interruption]) -> Iterator[Line]:
+def _by_cause(breaks: Breaks) -> Iterator[Line]:
     rows = [(str(one.cause), str(one.count), *_sums(one.total_ns, one.worst_ns, one.open)) for one in totals(breaks)]
     yield from _table(("cause",), ("count", "total us", "worst us"), rows)
 
@@ -94,30 +93,25 @@ def _sums(total_ns: int, worst_ns: int | None, unknown: int) -> tuple[str, str]:
     return f"{least}{total_ns / 1e3:,.1f}", f"{least}{worst_ns / 1e3:,.1f}"
 
 
-def _by_sender(breaks: Iterable[Interruption]) -> Iterator[Line]:
-    alike: dict[tuple[object, ...], list[Interruption]] = defaultdict(list)
-    for one in breaks:
-        cause = one.cause
-        alike[cause.kind, one.kind, cause.task, cause.pid, cause.behalf, cause.function].append(one)
-    groups: dict[tuple[str, str, str, str], list[Interruption]] = defaultdict(list)
-    for some in alike.values():  # what differs may be told alike
-        first = some[0]
-        key = (str(first.cause.kind), str(first.kind), sender_of(first.cause), first.cause.function or "-")
-        groups[key] += some
-    rows = []
-    ordered = sorted(groups.items(), key=lambda pair: (-len(pair[1]), pair[0]))
-    for key, members in ordered[:_SENDERS_SHOWN]:
-        known = [one.duration_ns for one in members if one.duration_ns is not None]
-        sums = _sums(sum(known), max(known, default=None), len(members) - len(known))
-        rows.append((*map(safe, key), str(len(members)), *sums))
+def _by_sender(breaks: Breaks) -> Iterator[Line]:
+    groups: dict[tuple[str, str, str, str], Sum] = {}
+    for alike, one in breaks.sums():
+        cause = alike.cause
+        key = (str(cause.kind), str(alike.kind), sender_of(cause), cause.function or "-")
+        groups[key] = groups[key] + one if key in groups else one
+    ordered = sorted(groups.items(), key=lambda pair: (-pair[1].count, pair[0]))
+    rows = [
+        (*map(safe, key), str(one.count), *_sums(one.total_ns, one.worst_ns, one.open))
+        for key, one in ordered[:_SENDERS_SHOWN]
+    ]
     yield from _table(("cause", "arrived as", "sent by", "function"), ("count", "total us", "worst us"), rows)
     if len(ordered) > _SENDERS_SHOWN:
-        rest = sum(len(members) for _, members in ordered[_SENDERS_SHOWN:])
+        rest = sum(one.count for _, one in ordered[_SENDERS_SHOWN:])
         yield line(f"  and {rest:,} more, in {len(ordered) - _SENDERS_SHOWN:,} groups")
 
 
-def _longest(breaks: Sequence[Interruption]) -> Iterator[Line]:
-    longest = nsmallest(_BREAKS_SHOWN, breaks, key=lambda one: (-(one.duration_ns or 0), one.start_ns))
+def _longest(breaks: Breaks) -> Iterator[Line]:
+    longest = breaks.longest(_BREAKS_SHOWN)
     yield line(f"  the longest {len(longest)} of {len(breaks)}:")
     rows = []
     for one in longest:
@@ -138,50 +132,48 @@ def _longest(breaks: Sequence[Interruption]) -> Iterator[Line]:
     yield from _table(headings, ("us",), rows)
 
 
-def _what_if(breaks: Sequence[Interruption]) -> Iterator[Line]:
+def _what_if(breaks: Breaks) -> Iterator[Line]:
     """Tell how many breaks each measure would have spared, and by which arguments."""
-    told = Counter(
-        (one.measure, one.vanishes, one.why)
-        for each in breaks
-        for one in each.what_if
-        if one.vanishes is not Vanishes.NO
-    )
-    measures = list(dict.fromkeys(one.measure for each in breaks for one in each.what_if))
+    sums: dict[tuple[str, Vanishes, str], Sum] = {}
+    for alike, one in breaks.sums():
+        for each in alike.what_if:
+            key = (each.measure, each.vanishes, each.why)
+            sums[key] = sums[key] + one if key in sums else one
+    measures = list(dict.fromkeys(measure for measure, _, _ in sums))
     if not measures:
         return
     yield line(("  what if:", "bold"))
     for measure in measures:
-        counts = {
-            word: sum(n for (name, vanishes, _), n in told.items() if (name, vanishes) == (measure, word))
-            for word in (Vanishes.YES, Vanishes.UNKNOWN)
-        }
-        spared_ns = sum(
-            each.duration_ns or 0
-            for each in breaks
-            for one in each.what_if
-            if one.measure == measure and one.vanishes is Vanishes.YES
-        )
+        mine = [(vanishes, why, one) for (name, vanishes, why), one in sums.items() if name == measure]
+        counts = {word: sum(one.count for vanishes, _, one in mine if vanishes is word) for word in Vanishes}
+        spared_ns = sum(one.total_ns for vanishes, _, one in mine if vanishes is Vanishes.YES)
         yield line(
             f"    {measure}: {counts[Vanishes.YES]:,} of {len(breaks):,} would vanish ({spared_ns / 1e3:,.1f} us), "
             f"of {counts[Vanishes.UNKNOWN]:,} it is not known"
         )
-        mine = [(vanishes, why, n) for (name, vanishes, why), n in told.items() if name == measure]
-        mine.sort(key=lambda one: (one[0] is Vanishes.UNKNOWN, -one[2], one[1]))
-        for vanishes, why, n in mine[:_ARGUMENTS_SHOWN]:
-            yield line((f"      {n:,} {vanishes}: {safe(why)}", "dim"))
+        mine = [one for one in mine if one[0] is not Vanishes.NO]
+        mine.sort(key=lambda one: (one[0] is Vanishes.UNKNOWN, -one[2].count, one[1]))
+        for vanishes, why, one in mine[:_ARGUMENTS_SHOWN]:
+            yield line((f"      {one.count:,} {vanishes}: {safe(why)}", "dim"))
         if len(mine) > _ARGUMENTS_SHOWN:
             yield line((f"      and {len(mine) - _ARGUMENTS_SHOWN} more arguments", "dim"))
     yield line("")
 
 
-def _details(breaks: Iterable[Interruption]) -> Iterator[Line]:
-    counted = Counter((str(one.cause.kind), one.cause.detail) for one in breaks if one.cause.detail)
+def _details(breaks: Breaks) -> Iterator[Line]:
+    counted: Counter[tuple[str, str]] = Counter()
+    for alike, one in breaks.sums():
+        if alike.cause.detail:
+            counted[str(alike.cause.kind), alike.cause.detail] += one.count
     for (kind, detail), count in sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])):
         yield line(f"  {kind}, {count:,} times: {safe(detail)}")
 
 
-def _remedies(breaks: Iterable[Interruption]) -> Iterator[Line]:
-    counted = Counter((str(one.cause.kind), one.remedy, one.source) for one in breaks if one.remedy)
+def _remedies(breaks: Breaks) -> Iterator[Line]:
+    counted: Counter[tuple[str, str, str]] = Counter()
+    for alike, one in breaks.sums():
+        if alike.remedy:
+            counted[str(alike.cause.kind), alike.remedy, alike.source] += one.count
     for (kind, remedy, source), _ in sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])):
         yield line(f"  {kind}: {remedy}", (f"  ({source})" if source else "", "dim"))
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from nostale.contract import Answer, BadInput, Interruption, Kind, Result, Work
-from nostale.watch.causes import OWN, interruptions, own_entry
+import numpy as np
+
+from nostale.contract import Answer, BadInput, Breaks, Kind, Result, Work
+from nostale.watch.alike import breaks_of
 from nostale.watch.gaps import Gap, Samples, explain_gaps
 from nostale.watch.joins import Joins
 from nostale.watch.migrations import rejoin
 from nostale.watch.monitors import TraceMonitor, run_monitor
 from nostale.watch.needs import missing, missing_memory
-from nostale.watch.spans import Span, own_entries, spans
+from nostale.watch.spans import OWN
+from nostale.watch.stretches import stretches
 from nostale.watch.trace import Trace
 from nostale.watch.whatif import with_what_if
 
@@ -54,31 +55,20 @@ def analyse(
     watched = _watched(trace, cpus)
     tell = progress or _silent
     joins = Joins(trace)
-    breaks: list[Interruption] = []
-    entries = sum(
-        count
-        for (cpu, thread), count in trace.table.folded.items()
-        if cpu in watched and pid in (None, thread) and not joins.is_kernel_thread(thread)
-    )
-    entries += sum(own_entries(trace, cpu, joins.is_kernel_thread, pid) for cpu in watched)
-    with _without_gc():
-        found = _found(trace, watched, joins, pid, tell, own=own)
-        tell("causes")
-        found.reverse()
-        while found:  # none is held longer than needed
-            span = found.pop()
-            if span.kind in OWN:
-                breaks.append(own_entry(span, joins))
-            else:
-                breaks.extend(interruptions(span, joins))
-        samples = None if gaps is None else explain_gaps(trace, gaps, watched)
-        if samples is not None:
-            breaks.extend(one for one in samples.unseen if pid in (None, one.pid))
-        breaks.sort(key=lambda one: (one.start_ns, one.cpu))
-        if what_if:
-            tell("what if")
-            breaks = with_what_if(breaks, joins)
-    del joins  # as large as the breaks, and the monitors do not ask it
+    entries = _own_entries(trace, watched, joins.is_kernel_thread, pid)
+    tell("stretches")
+    made = stretches(trace, watched, joins.related, joins.is_kernel_thread, own=own)
+    chosen = np.flatnonzero((made.made["told"] != 0) & (pid is None or made.made["pid"] == pid))
+    if own and len(watched) > 1:
+        rejoin(made, chosen, joins)
+    samples = None if gaps is None else explain_gaps(trace, gaps, watched)
+    unseen = () if samples is None else (one for one in samples.unseen if pid in (None, one.pid))
+    tell("causes")
+    breaks = breaks_of(made, chosen, joins, unseen)
+    if what_if:
+        tell("what if")
+        breaks = with_what_if(breaks, joins)
+    del made, joins  # as large as the breaks, and the monitors do not ask it
     results: list[Result] = []
     idle: list[str] = []
     for monitor in monitors:
@@ -92,36 +82,9 @@ def analyse(
         target=trace.origin.name,
         coverage=_coverage(trace, watched, breaks, entries) | _gap_coverage(samples) | {"contracts_idle": idle},
         results=tuple(results),
-        breaks=tuple(breaks),
+        breaks=breaks,
         notes=_notes(trace, cpus, pid),
     )
-
-
-def _found(
-    trace: Trace, watched: Sequence[int], joins: Joins, pid: int | None, tell: Progress, *, own: bool
-) -> list[Span]:
-    """Return the stretches that are told, of all watched CPUs."""
-    calls = joins.calls()
-    found: list[Span] = []
-    for cpu in watched:
-        tell(f"events of CPU {cpu}")
-        of_cpu = spans(trace, cpu, joins.is_kernel_thread, joins.back, joins.waker, calls, own=own)
-        found += [span for span in of_cpu if pid in (None, span.pid) and (own or span.kind not in OWN)]
-    if own and len(watched) > 1:
-        rejoin(found, joins, calls.entered())
-    return found
-
-
-@contextmanager
-def _without_gc() -> Iterator[None]:
-    """Pause the cycle collector while many objects without cycles are made: it would walk them all, again and again."""
-    paused = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if paused:
-            gc.enable()
 
 
 def _silent(_: str) -> None:
@@ -140,16 +103,28 @@ def _watched(trace: Trace, cpus: Sequence[int] | None) -> tuple[int, ...]:
     return tuple(sorted(set(cpus)))
 
 
+def _own_entries(trace: Trace, cpus: Sequence[int], is_nobody: Callable[[int], bool], pid: int | None) -> int:
+    """Return how many system calls and page faults tasks made, those that were counted as the trace was read too."""
+    made: Counter[int] = Counter()
+    for (cpu, thread), count in trace.table.folded.items():
+        made[thread] += count if cpu in cpus else 0
+    rows = trace.rows("sys_enter", "page_fault_user")
+    threads, counts = np.unique(trace.pid[rows[np.isin(trace.cpu[rows], cpus)]], return_counts=True)
+    made.update(dict(zip(threads.tolist(), counts.tolist())))
+    return sum(count for one, count in made.items() if pid in (None, one) and one != 0 and not is_nobody(one))
+
+
 def _coverage(
-    trace: Trace, watched: tuple[int, ...], breaks: list[Interruption], entries: int
+    trace: Trace, watched: tuple[int, ...], breaks: Breaks, entries: int
 ) -> dict[str, int | str | bool | list[str]]:
-    unknown = sum(one.cause.kind is Work.UNKNOWN for one in breaks)
-    sent = [one for one in breaks if one.kind in _SENT]
-    others = sum(one.kind not in OWN for one in breaks)
+    sums = breaks.sums()
+    unknown = sum(one.count for alike, one in sums if alike.cause.kind is Work.UNKNOWN)
+    unjoined = sum(one.count for alike, one in sums if alike.kind in _SENT and alike.cause.cpu is None)
+    others = sum(one.count for alike, one in sums if alike.kind not in OWN)
     return {
         "breaks": others + entries,
         "breaks_own": entries,
-        "breaks_unjoined": sum(one.cause.cpu is None for one in sent),
+        "breaks_unjoined": unjoined,
         "breaks_unknown": unknown,
         "clock": trace.origin.clock,
         "cpus_recorded": [str(cpu) for cpu in trace.cpus],

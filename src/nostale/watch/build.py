@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nostale.contract import BadInput
+from nostale.watch.compiled import library
 from nostale.watch.format import Formats
 from nostale.watch.ring import Geometry, Ints, Lost, read_pages, scan, too_late, too_short
-from nostale.watch.scanner import DROP, ENTER, EXIT, FAULT, KEEP, check_room, library, merge
+from nostale.watch.scanner import DROP, ENTER, EXIT, FAULT, KEEP, check_room, merge
 from nostale.watch.trace import WORD, Origin, Table, Trace, Wanted, gather
 
 _KINDS: Final = 1 << 16

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from nostale.contract import Cause, Interruption, Kind, Work
+from nostale.contract import Cause, Kind, Work
 from nostale.watch.chains import armer, chain
 from nostale.watch.details import meanwhile, patched, why_ticking
 from nostale.watch.joins import Joins
-from nostale.watch.remedies import remedy
 from nostale.watch.spans import Span
 from nostale.watch.works import (
     SOFTIRQ_NAMES,
@@ -23,78 +22,16 @@ from nostale.watch.works import (
     work_of_softirq,
 )
 
-OWN: Final = frozenset({Kind.SYSCALL, Kind.PAGE_FAULT})
-_YIELDS: Final = frozenset({"sched_yield"})
+YIELDS: Final = frozenset({"sched_yield"})
 
 
-def interruptions(span: Span, joins: Joins) -> Iterator[Interruption]:
-    """Yield one interruption for each thing that ran in a stretch, in order; their durations add up to its own."""
-    task = joins.comm(span.pid) or ""
-    told = list(_BY_KIND[span.kind](span, joins))
-    if len(told) == 1:
-        ((start, kind, cause),) = told
-        text, source = remedy(kind, cause.kind)
-        yield Interruption(
-            span.cpu,
-            start,
-            span.own_ns,
-            kind,
-            cause,
-            text,
-            task,
-            span.pid,
-            span.at_most_ns,
-            source,
-            end_ns=span.end_ns,
-        )
-        return
-    starts = [start for start, _, _ in told]
-    for number, (start, kind, cause) in enumerate(told):
-        text, source = remedy(kind, cause.kind)
-        yield Interruption(
-            cpu=span.cpu,
-            start_ns=start,
-            duration_ns=_share(span, starts, number),
-            kind=kind,
-            cause=cause,
-            remedy=text,
-            task=task,
-            pid=span.pid,
-            source=source,
-            end_ns=starts[number + 1] if number + 1 < len(starts) else span.end_ns,
-        )
-
-
-def own_entry(span: Span, joins: Joins) -> Interruption:
-    """Return the one interruption of a stretch whose kind is in `OWN`: as `interruptions`, without its ceremony."""
-    cause = _own_cause(span, joins)
-    text, source = remedy(span.kind, Work.SELF)
-    task, length = cause.task or "", span.own_ns
-    return Interruption(
-        span.cpu,
-        span.start_ns,
-        length,
-        span.kind,
-        cause,
-        text,
-        task,
-        span.pid,
-        span.at_most_ns,
-        source,
-        end_ns=span.end_ns,
-    )
+def told(span: Span, joins: Joins) -> list[tuple[int, Kind, Cause]]:
+    """Return when each thing that ran in a stretch began, how it reached the CPU and its cause, in order."""
+    return list(_BY_KIND[span.kind](span, joins))
 
 
 Told = Iterator[tuple[int, Kind, Cause]]
 _UNDUE: Final = "nothing expired: the timer it was set for had been set anew or cancelled, or was left to a softirq"
-
-
-def _share(span: Span, starts: list[int], number: int) -> int | None:
-    """Return the part of a stretch that is the `number`-th thing's: until the next one starts, the last to the end."""
-    if span.end_ns is None:
-        return None
-    end = starts[number + 1] if number + 1 < len(starts) else span.end_ns
-    return max(0, end - starts[number])
 
 
 def _call(span: Span, joins: Joins) -> Told:
@@ -272,12 +209,12 @@ def _softirq(span: Span, joins: Joins) -> Told:
 
 
 def _own(span: Span, joins: Joins) -> Told:
-    yield (span.start_ns, span.kind, _own_cause(span, joins))
-
-
-def _own_cause(span: Span, joins: Joins) -> Cause:
     syscall = joins.call_name(span.row) if span.kind is Kind.SYSCALL else None
-    return joins.own(span.cpu, span.pid, syscall)
+    yield (span.start_ns, span.kind, _own_cause(span, syscall, joins))
+
+
+def _own_cause(span: Span, syscall: str | None, joins: Joins) -> Cause:
+    return Cause(Work.SELF, span.cpu, joins.comm(span.pid), span.pid, syscall=syscall)
 
 
 def _nmi(span: Span, joins: Joins) -> Told:
@@ -308,8 +245,8 @@ def _switch(span: Span, joins: Joins) -> Told:
         return
     taker = joins.comm(span.next_pid) or str(span.next_pid)
     woken = joins.waker(span.row)
-    if joins.syscall(span.pid, span.row) in _YIELDS:
-        yield (span.start_ns, span.kind, joins.own(span.cpu, span.pid, "sched_yield"))
+    if joins.syscall(span.pid, span.row) in YIELDS:
+        yield (span.start_ns, span.kind, _own_cause(span, "sched_yield", joins))
     elif taker.startswith("migration/"):
         yield (span.start_ns, span.kind, _switch_cause(Work.CPU_STOP, woken, taker, joins))
     elif woken is not None:

@@ -52,14 +52,18 @@ def diff(old: Answer, new: Answer) -> Answer:
 
 
 def _changes(old: Answer, new: Answer, old_s: float, new_s: float) -> list[Change]:
-    before = {one.cause: one for one in totals(old.breaks or ())}
-    after = {one.cause: one for one in totals(new.breaks or ())}
+    before = {one.cause: one for one in _totals(old)}
+    after = {one.cause: one for one in _totals(new)}
     made = []
     for cause in {**before, **after}:
         first, second = (table.get(cause, Total(cause, 0, 0, None, 0, ())) for table in (before, after))
         chance = by_chance(first.count, second.count, old_s, new_s)
         made.append(Change(cause, first, second, old_s, new_s, chance, chance < _CHANCE))
     return sorted(made, key=lambda one: (-abs(one.new_per_s - one.old_per_s), one.cause))
+
+
+def _totals(answer: Answer) -> tuple[Total, ...]:
+    return () if answer.breaks is None else totals(answer.breaks)
 
 
 def by_chance(old: int, new: int, old_s: float, new_s: float) -> float:

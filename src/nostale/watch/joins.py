@@ -20,18 +20,16 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nostale.contract import Cause, Work
 from nostale.watch.index import Index
+from nostale.watch.related import NONE, Related, relate
 from nostale.watch.ring import Ints
-from nostale.watch.spans import ENTRIES, EXITS, Calls
-from nostale.watch.syscalls import syscall_names
+from nostale.watch.syscalls import syscall_names, syscall_numbers
 from nostale.watch.trace import Trace
 
 _CSD_IPI: Final = "generic_smp_call_function_single_interrupt"
@@ -52,18 +50,8 @@ _IRQ_FRAMES: Final = (
     "handle_softirqs",
     "__do_softirq",
 )
+_STACK_AT: Final = 8  # after the header of every event
 _CALL_EVENTS: Final = ("sys_enter", "sys_exit")
-# Events of which it is asked in which system call their thread is.
-_ASKS: Final = (
-    "csd_queue_cpu",
-    "hrtimer_start",
-    "ipi_send_cpu",
-    "ipi_send_cpumask",
-    "sched_switch",
-    "sched_waking",
-    "workqueue_queue_work",
-)
-_NONE, _NOT_ASKED = -1, -2
 _THREADS: Final = (
     "kworker/", "ksoftirqd/", "migration/", "rcu_", "rcuc/", "rcuog/", "rcuop/", "rcuob/", "rcub/", "cpuhp/",
     "kcompactd",
@@ -77,27 +65,31 @@ class Joins:
     """The joins of one trace, each made when first asked for."""
 
     trace: Trace
+    _related: Related | None = None
     _csd: dict[int, int] | None = None
     _unrun: dict[int, list[int]] = field(default_factory=dict)
     _sent: dict[int, tuple[int, ...]] | None = None
-    _by_cpu: dict[int, Ints] = field(default_factory=dict)
     _of_kind: dict[tuple[int, tuple[str, ...]], Ints] = field(default_factory=dict)
     _views: dict[tuple[int, tuple[str, ...]], memoryview] = field(default_factory=dict)
     _lists: dict[tuple[str, str], Index] = field(default_factory=dict)
     _threads: dict[tuple[str, ...], Index] = field(default_factory=dict)
-    _inside: dict[str, memoryview] = field(default_factory=dict)
-    _begun: memoryview | None = None
-    _wakers: memoryview | None = None
-    _backs: tuple[memoryview, memoryview] | None = None
     _named: dict[int, str | None] = field(default_factory=dict)
     _kernel: dict[int, bool] = field(default_factory=dict)
-    _own: dict[tuple[int, int, str | None], Cause] = field(default_factory=dict)
     _numbers: dict[tuple[str, str], Callable[[int], int]] = field(default_factory=dict)
     _kinds: dict[int, str] = field(default_factory=dict)
-    _stack_rows: dict[int, int] | None = None
+    _stack_rows: tuple[Ints, Ints] | None = None
+    _numbered: dict[int, int] = field(default_factory=dict)
+    _of_frames: dict[bytes, int] = field(default_factory=dict)
     _names: dict[int, str] | None = None
     _comms: dict[int, str] | None = None
-    _stacks: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    _stacks: list[tuple[str, ...]] = field(default_factory=lambda: [()])
+
+    @property
+    def related(self) -> Related:
+        """What each event has to do with others."""
+        if self._related is None:
+            self._related = relate(self.trace)
+        return self._related
 
     def number(self, row: int, event: str, name: str) -> int:
         """Return one number of one event."""
@@ -144,13 +136,6 @@ class Joins:
         if known is None:
             told = self.trace.origin.kernel_threads or frozenset()
             known = self._kernel[pid] = pid in told or (self.comm(pid) or "").startswith(_THREADS)
-        return known
-
-    def own(self, cpu: int, pid: int, syscall: str | None) -> Cause:
-        """Return the cause of a task's own kernel entries: one object for all alike, as there are many."""
-        known = self._own.get((cpu, pid, syscall))
-        if known is None:
-            known = self._own[cpu, pid, syscall] = Cause(Work.SELF, cpu, self.comm(pid), pid, syscall=syscall)
         return known
 
     # --- cross-CPU calls
@@ -272,28 +257,42 @@ class Joins:
 
     def stack(self, row: int) -> tuple[str, ...]:
         """Return the kernel stack recorded for an event, () where none was."""
-        if self._stack_rows is None:
-            self._stack_rows = self._join_stacks()
-        following = self._stack_rows.get(row)
-        if following is None:
-            return ()
-        known = self._stacks.get(row)
+        return self._stacks[self.stack_number(row)]
+
+    def stack_number(self, row: int) -> int:
+        """Return a number that events with the same kernel stack share, 0 for those without any."""
+        known = self._numbered.get(row)
         if known is None:
-            known = self._stacks[row] = self.trace.stack(following)
+            before, stacks = self.stack_rows()
+            at = int(np.searchsorted(before, row))
+            there = at < len(before) and before[at] == row
+            known = self._numbered[row] = self._number_of_stack(int(stacks[at])) if there else 0
         return known
 
-    def _join_stacks(self) -> dict[int, int]:
-        """Return for each event that a stack stands behind, on its CPU and of its thread, the row of the stack."""
-        trace = self.trace
-        stacks = trace.rows("kernel_stack")
-        joined: dict[int, int] = {}
-        for cpu in np.unique(trace.cpu[stacks]).tolist():
-            here, mine = self._cpu_rows(cpu), stacks[trace.cpu[stacks] == cpu]
-            at = np.searchsorted(here, mine)
-            mine, before = mine[at > 0], here[at[at > 0] - 1]
-            same = trace.pid[before] == trace.pid[mine]
-            joined.update(zip(before[same].tolist(), mine[same].tolist()))
-        return joined
+    def _number_of_stack(self, row: int) -> int:
+        start = self.trace.place(row)
+        frames = self.trace.raw[start + _STACK_AT : start + int(self.trace.size[row])].tobytes()
+        known = self._of_frames.get(frames)
+        if known is None:
+            known = self._of_frames[frames] = len(self._stacks)
+            self._stacks.append(self.trace.stack(row))
+        return known
+
+    def stack_rows(self) -> tuple[Ints, Ints]:
+        """Return the events that a stack stands behind, on its CPU and of its thread, ascending, and their stacks."""
+        if self._stack_rows is None:
+            trace = self.trace
+            stacks = trace.rows("kernel_stack")
+            before = np.zeros_like(stacks)
+            for cpu in np.unique(trace.cpu[stacks]).tolist():
+                here, mine = np.flatnonzero(trace.cpu == cpu), trace.cpu[stacks] == cpu
+                at = np.searchsorted(here, stacks[mine])
+                before[mine] = np.where(at > 0, here[at - 1], stacks[mine])
+            same = (before != stacks) & (trace.pid[before] == trace.pid[stacks])
+            before, stacks = before[same], stacks[same]
+            order = np.argsort(before)
+            self._stack_rows = before[order], stacks[order]
+        return self._stack_rows
 
     def syscall(self, pid: int, row: int) -> str | None:
         """Return the system call that a thread is in at `row`, None where it is in none or it is not known."""
@@ -307,59 +306,28 @@ class Joins:
             self._names = syscall_names(self.trace.origin.machine)
         return self._names.get(number, f"syscall {number}")
 
+    def call_number(self, name: str) -> int:
+        """Return the number of a system call, -1 where the trace's machine has no such."""
+        return syscall_numbers(self.trace.origin.machine).get(name, NONE)
+
     def call_of(self, pid: int, row: int) -> str | None:
         """Return the system call of a thread that emitted `row`: as its events tell, else as the stack there does."""
         return self.syscall(pid, row) or _call_on(self.stack(row))
 
     def _open_call(self, pid: int, row: int) -> int | None:
         trace = self.trace
-        if self._begun is None:
-            self._begun = self._join_begun()
-        opened: int | None
-        if pid == int(trace.pid[row]) and self._begun[row] != _NOT_ASKED:
-            opened = self._begun[row]
-            opened = None if opened == _NONE else opened
+        if pid == int(trace.pid[row]):
+            opened: int | None = int(self.related.call[row])
         else:
             opened = self.last_of(pid, row, *_CALL_EVENTS)
-            opened = None if opened is None or self.event(opened) != "sys_enter" else opened
-        if opened is None or not trace.lost:
-            return opened
-        return None if trace.lost_between(None, int(trace.ts[opened]), int(trace.ts[row])) else opened
-
-    def _join_begun(self) -> memoryview:
-        """Return for each event by which somebody asks the sys_enter of the call that its thread is in."""
-        trace = self.trace
-        asks = self._of_threads(_ASKS)
-        rows, opened = asks.rows, self._of_threads(_CALL_EVENTS).lasts(asks.keys, asks.rows)
-        if opened.size:
-            number = trace.formats.by_name["sys_enter"].id if trace.has("sys_enter") else -1
-            opened[trace.type[opened] != number] = _NONE
-        return self._column(rows, opened, _NOT_ASKED)
-
-    def _column(self, rows: Ints, values: Ints, other: int = -1) -> memoryview:
-        """Return `values` by row, `other` for rows that are not among `rows`; read without numpy's calls."""
-        column = self._empty(other)
-        column[rows] = values
-        return column.data
-
-    def _empty(self, value: int) -> NDArray[np.int32 | np.int64]:
-        return np.full(len(self.trace), value, np.int32 if len(self.trace) < 1 << 31 else np.int64)
+            opened = NONE if opened is None or self.event(opened) != "sys_enter" else opened
+        if opened == NONE or (trace.lost and trace.lost_between(None, int(trace.ts[opened]), int(trace.ts[row]))):
+            return None
+        return opened
 
     def last_of(self, pid: int, row: int, *events: str) -> int | None:
         """Return a thread's last event of these kinds before `row`, on any CPU."""
         return self._of_threads(events).last(pid, row)
-
-    def calls(self) -> Calls:
-        """Return every system call: a sys_enter and the sys_exit of its thread just after it, on any CPU."""
-        rows = self._of_threads(_CALL_EVENTS).rows
-        if not self.trace.has("sys_enter") or rows.size < 2:
-            nothing = np.zeros(0, np.int64)
-            return Calls(nothing, nothing, nothing)
-        first, second = rows[:-1], rows[1:]
-        opens = self.trace.type[rows] == self.trace.formats.by_name["sys_enter"].id
-        same = (self.trace.pid[first] == self.trace.pid[second]) & opens[:-1]
-        ended, not_ended = same & ~opens[1:], same & opens[1:]
-        return Calls(first[ended], second[ended], np.concatenate([first[not_ended], second[not_ended]]))
 
     def _of_threads(self, events: tuple[str, ...]) -> Index:
         """Return the rows of these kinds by thread."""
@@ -371,65 +339,33 @@ class Joins:
 
     def in_interrupt(self, row: int) -> bool:
         """Whether the sender at `row` was in an interrupt or softirq, so that its thread is a bystander."""
-        stack = self.stack(row)
-        if stack:
-            return any(frame.startswith(_IRQ_FRAMES) for frame in stack)
-        return self.inside_entry(row)
+        by_stack = self.interrupted_by_stack(self.stack_number(row))
+        return self.inside_entry(row) if by_stack is None else by_stack
+
+    def interrupted_by_stack(self, number: int) -> bool | None:
+        """Whether the stack of that number is one of an interrupt, None where there is none or it is empty."""
+        stack = self._stacks[number]
+        return any(frame.startswith(_IRQ_FRAMES) for frame in stack) if stack else None
 
     def inside_entry(self, row: int) -> bool:
         """Whether the CPU was in an interrupt or softirq when `row` happened."""
-        return self._open_entry(row, "interrupts", ENTRIES, EXITS) is not None
+        return bool(self.related.inside[row] != NONE)
 
     def timer(self, row: int) -> int | None:
         """Return the hrtimer_expire_entry within which `row` happened."""
-        return self._open_entry(row, "timers", ("hrtimer_expire_entry",), ("hrtimer_expire_exit",))
-
-    def _open_entry(self, row: int, what: str, entries: Collection[str], exits: Collection[str]) -> int | None:
-        """Return the innermost entry on a CPU whose exit had not come at `row`, nor a context switch since."""
-        known = self._inside.get(what)
-        if known is None:
-            known = self._inside[what] = self._join_inside(entries, exits)
-        innermost: int = known[row]
-        return None if innermost == _NONE else innermost
-
-    def _join_inside(self, entries: Collection[str], exits: Collection[str]) -> memoryview:
-        """Return the innermost open entry for every row, from before its own event."""
-        trace = self.trace
-        inside = self._empty(_NONE)
-        kind = np.zeros(1 << 16, np.int8)
-        for change, names in ((1, entries), (-1, exits)):
-            kind[[trace.formats.by_name[name].id for name in names if trace.has(name)]] = change
-        for cpu in trace.cpus:
-            here, rows = self._cpu_rows(cpu), self._rows(cpu, *entries, *exits, "sched_switch")
-            mine = np.zeros(len(trace), bool)
-            mine[rows] = True
-            before = np.cumsum(mine[here]) - mine[here]
-            inside[here] = np.append(_NONE, innermost(rows, kind[trace.type[rows]]))[before]
-        return inside.data
+        innermost = int(self.related.timer[row])
+        return None if innermost == NONE else innermost
 
     # --- scheduler, work items, timers
 
     def waker(self, row: int) -> int | None:
         """Return the sched_waking that led to the sched_switch at `row`, None where who came had been runnable."""
-        if self._wakers is None:
-            self._wakers = self._join_wakers()
-        woken: int = self._wakers[row]
-        return None if woken == _NONE or self._torn(woken, row) else woken
+        woken = int(self.related.waker[self._switch(row)])
+        return None if woken == NONE or self._torn(woken, row) else woken
 
-    def _join_wakers(self) -> memoryview:
-        trace = self.trace
-        switches = self._by("sched_switch", "next_pid")
-        pids, rows = switches.keys, switches.rows
-        if not rows.size:
-            return self._column(rows, rows)
-        woken = self._by("sched_waking", "pid").lasts(pids, rows)
-        left = self._by("sched_switch", "prev_pid").lasts(pids, rows)
-        came = switches.lasts(pids, rows)
-        # A task may be woken between deciding to sleep and leaving the CPU: then it left asleep, but was woken before.
-        asleep = np.zeros(rows.size, bool)
-        known = left >= 0
-        asleep[known] = (trace.field(left[known], "sched_switch", "prev_state") & 0xFF) != 0
-        return self._column(rows, np.where((left < woken) | (asleep & (came < woken)), woken, _NONE))
+    def _switch(self, row: int) -> int:
+        """Return which of the switches stands at `row`."""
+        return int(np.searchsorted(self.related.switches.rows, row))
 
     def was_runnable(self, pid: int, row: int) -> bool:
         """Whether `pid`, switched to at `row` and not woken for it, had been willing to run all along."""
@@ -477,14 +413,10 @@ class Joins:
             return None
         return self._sound(waiting[-1], row)
 
-    def back(self, row: int) -> tuple[int | None, int | None]:
-        """Return the first sched_switch to the thread that left at `row`, and the next from it, on any CPU."""
-        if self._backs is None:
-            from_, to = (self._by("sched_switch", name) for name in ("prev_pid", "next_pid"))
-            came, left = (index.nexts(from_.keys, from_.rows) for index in (to, from_))
-            self._backs = self._column(from_.rows, came), self._column(from_.rows, left)
-        came_row, left_row = self._backs[0][row], self._backs[1][row]
-        return None if came_row == _NONE else came_row, None if left_row == _NONE else left_row
+    def back(self, row: int) -> int | None:
+        """Return the first sched_switch to the thread that left at `row`, on any CPU."""
+        came = int(self.related.came[self._switch(row)])
+        return None if came == NONE else came
 
     def came(self, pid: int, row: int) -> int | None:
         """Return the last sched_switch to `pid`, on any CPU, before `row`."""
@@ -492,11 +424,11 @@ class Joins:
 
     def off_cpu_ns(self, pid: int, low: int, high: int) -> int:
         """Return how long a thread had no CPU between two rows of its own."""
-        index = self._by("sched_switch", "prev_pid")
+        index = self.by("sched_switch", "prev_pid")
         (first, last), rows = index.range(pid), index.rows
         total = 0
         for left in rows[first:last][slice(*np.searchsorted(rows[first:last], [low, high]))].tolist():
-            came, _ = self.back(left)
+            came = self.back(left)
             if came is not None and came < high:
                 total += int(self.trace.ts[came] - self.trace.ts[left])
         return total
@@ -509,11 +441,6 @@ class Joins:
         return set(self.trace.field(rows, "softirq_raise", "vec").tolist()) if rows.size else set()
 
     # --- helpers
-
-    def _cpu_rows(self, cpu: int) -> Ints:
-        if cpu not in self._by_cpu:
-            self._by_cpu[cpu] = np.flatnonzero(self.trace.cpu == cpu)
-        return self._by_cpu[cpu]
 
     def _rows(self, cpu: int, *events: str) -> Ints:
         """Return the rows of these kinds on one CPU."""
@@ -531,7 +458,7 @@ class Joins:
         at = bisect_left(known, row)
         return known[at - 1] if at else None
 
-    def _by(self, event: str, name: str) -> Index:
+    def by(self, event: str, name: str) -> Index:
         """Return the rows of one kind of event by one of its fields."""
         known = self._lists.get((event, name))
         if known is None:
@@ -541,7 +468,7 @@ class Joins:
         return known
 
     def _last(self, event: str, name: str, value: int, row: int) -> int | None:
-        return self._by(event, name).last(value, row)
+        return self.by(event, name).last(value, row)
 
     def _sound(self, asked: int | None, row: int) -> int | None:
         return None if asked is None or self._torn(asked, row) else asked
@@ -553,31 +480,6 @@ class Joins:
             return False
         start, end = int(trace.ts[asked]), int(trace.ts[row])
         return any(trace.lost_between(int(trace.cpu[one]), start, end) for one in (asked, row))
-
-
-def innermost(rows: Ints, change: NDArray[np.int8]) -> Ints:
-    """Return for each event the row of the innermost entry that is open after it, -1 where none is.
-
-    Args:
-        rows: `(n,) int64`, of entries, exits and what closes all entries.
-        change: `(n,)`, 1 an entry, -1 an exit (of nothing where nothing is open), 0 what closes all.
-    """
-    if not rows.size:
-        return rows
-    part = np.cumsum(change == 0)
-    depth = np.cumsum(change, dtype=np.int64)
-    # An exit of nothing counts for nothing: depth is above the lowest so far of its part, and below 0 none begins.
-    closed = np.flatnonzero(change == 0)
-    depth -= np.append(0, depth[closed])[part]
-    reach = len(rows) + 1
-    lowest = np.minimum.accumulate(np.minimum(depth, 0) - part * reach) + part * reach
-    depth -= lowest
-    # Of one part and depth the last entry is the one that is open.
-    order = np.lexsort((depth, part))
-    entry = np.where((change == 1)[order], np.arange(len(rows)), -1)
-    found = np.empty(len(rows), np.int64)
-    found[order] = rows[order[np.maximum.accumulate(entry)]]
-    return np.where(depth > 0, found, _NONE)
 
 
 def _call_on(stack: tuple[str, ...]) -> str | None:

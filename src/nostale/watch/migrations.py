@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import numpy as np
 
 from nostale.contract import Kind
+from nostale.contract.breaks import NONE as NO_TIME
 from nostale.watch.joins import Joins
-from nostale.watch.spans import Span
+from nostale.watch.related import NONE
+from nostale.watch.ring import Ints
+from nostale.watch.stretches import CODE, Stretches
+
+_OTHERS = [CODE[kind] for kind in (Kind.SYSCALL, Kind.CONTEXT_SWITCH, Kind.PAGE_FAULT)]
 
 
-def rejoin(found: Sequence[Span], joins: Joins, entered: Mapping[int, int]) -> None:
+def rejoin(stretches: Stretches, chosen: Ints, joins: Joins) -> None:
     """Give every system call that ended on another of the watched CPUs its end, and what was nested in it there.
 
     Args:
-        found: the stretches of all watched CPUs; those without an end are changed in place.
-        entered: for each sys_exit its sys_enter.
+        stretches: of all watched CPUs; system calls without an end are changed in place.
+        chosen: those that are told.
     """
-    trace = joins.trace
-    cut = {span.row: span for span in found if span.kind is Kind.SYSCALL and span.end_ns is None}
-    ends = {enter: exit_ for exit_, enter in entered.items() if enter in cut}
-    watched = {span.cpu for span in found}
-    others = _interrupts({cut[enter].pid for enter in ends}, found)
-    for enter, exit_ in ends.items():
-        span, end_ns = cut[enter], int(trace.ts[exit_])
-        if int(trace.cpu[exit_]) not in watched or trace.lost_between(None, span.start_ns, end_ns):
+    trace, related = joins.trace, joins.related
+    made = stretches.made
+    mine = made[chosen]
+    cut = chosen[(mine["kind"] == CODE[Kind.SYSCALL]) & (mine["end"] == NO_TIME)]
+    exits = trace.rows("sys_exit")
+    exit_of = dict(zip(related.call[exits].tolist(), exits.tolist()))
+    exit_of.pop(NONE, None)
+    watched = set(np.unique(made["cpu"][chosen]).tolist())
+    interrupts = mine[~np.isin(mine["kind"], _OTHERS)]
+    interrupts = interrupts[np.argsort(interrupts["pid"], kind="stable")]
+    for at in cut.tolist():
+        enter, pid, start = (int(made[at][name]) for name in ("row", "pid", "start"))
+        exit_ = exit_of.get(enter)
+        if exit_ is None or int(trace.cpu[exit_]) not in watched:
             continue
-        inside = (one for one in others[span.pid] if span.start_ns <= one.start_ns and (one.end_ns or 0) <= end_ns)
-        span.end_ns = end_ns
-        span.nested_ns = joins.off_cpu_ns(span.pid, enter, exit_) + sum(one.own_ns or 0 for one in inside)
-
-
-def _interrupts(pids: set[int], found: Iterable[Span]) -> dict[int, list[Span]]:
-    by_pid: dict[int, list[Span]] = defaultdict(list)
-    for span in found:
-        if span.pid in pids and span.kind not in (Kind.SYSCALL, Kind.CONTEXT_SWITCH, Kind.PAGE_FAULT):
-            by_pid[span.pid].append(span)
-    return by_pid
+        end = int(trace.ts[exit_])
+        if trace.lost_between(None, start, end):
+            continue
+        inside = interrupts[slice(*np.searchsorted(interrupts["pid"], [pid, pid + 1]))]
+        inside = inside[inside["start"] >= start]
+        inside = inside[np.maximum(inside["end"], 0) <= end]
+        known = inside[inside["end"] != NO_TIME]
+        lengths = np.maximum(0, known["end"] - known["start"] - known["nested"])
+        made["end"][at] = end
+        made["nested"][at] = joins.off_cpu_ns(pid, enter, exit_) + int(lengths.sum())

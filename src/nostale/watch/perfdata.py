@@ -23,12 +23,12 @@ from nostale.contract import BadInput
 from nostale.outside import zstd
 from nostale.watch import perfscan
 from nostale.watch.build import WORTH_COMPILING, common, fates, kept_bytes, needed_parts
+from nostale.watch.compiled import library
 from nostale.watch.file import PERF, TRACING, Bytes, File, open_file, read_events, read_ftrace, read_headers
 from nostale.watch.format import EventFormat, Formats, parse_format
 from nostale.watch.kallsyms import kernel_symbols
 from nostale.watch.perfscan import Attrs, Samples
 from nostale.watch.ring import Lost
-from nostale.watch.scanner import library
 from nostale.watch.trace import Origin, Trace, Wanted
 
 _HEADER: Final = Struct("<8sQQQQQQQQ4Q")  # magic, size, attr size, attrs, data, event types, features

@@ -6,27 +6,23 @@ What it finds is what `ring.scan` and a stable sort find; those are its oracle, 
 from __future__ import annotations
 
 import ctypes
-import functools
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
 from ctypes import Structure, byref, c_char_p, c_int64, c_void_p
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nostale.contract import BadInput, NotHere
-from nostale.outside.cc import build, find_compiler, kept
+from nostale.contract import BadInput
+from nostale.watch.compiled import THREADS
 from nostale.watch.ring import Geometry, Lost, claims, overrun, too_late, too_short
 
 DROP, KEEP, ENTER, EXIT, FAULT = range(5)  # what scan.c does with a kind of event
 _GROWTH: Final = 1.5
 _KINDS: Final = 1 << 16
-_THREADS: Final = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 _FOLDED: Final = 1 << 14
-_FLAGS: Final = ("-O2", "-shared", "-fPIC")
 _AT_ONCE: Final = 1 << 20  # bytes of pages taken at a time, all CPUs together: they stay in the processor's cache
 _LEAST: Final = 1 << 17  # of one CPU
 _MOST_HEAP: Final = 4 << 32  # words of 4 bytes are numbered in 32 bits
@@ -94,28 +90,6 @@ class Merged:
     lost: tuple[Lost, ...]
     folded: Mapping[tuple[int, int], int]
     backwards: bool
-
-
-def library(*, worth_compiling: bool) -> ctypes.CDLL | None:
-    """Return the compiled scanner, None where there is none.
-
-    Args:
-        worth_compiling: compile it now if that was not done before; it takes about 0.1 s.
-    """
-    return _library(worth_compiling)
-
-
-@functools.cache
-def _library(worth_compiling: bool) -> ctypes.CDLL | None:
-    compiler = find_compiler()
-    if compiler is None:
-        return None
-    source = [Path(__file__).with_name(name) for name in ("scan.c", "perfscan.c")]
-    try:
-        path = build(compiler, source, _FLAGS) if worth_compiling else kept(compiler, source, _FLAGS)
-        return None if path is None else ctypes.CDLL(str(path))
-    except (NotHere, OSError):  # a compiler that has no headers; a cache on a file system mounted noexec
-        return None
 
 
 def merge(
@@ -291,11 +265,11 @@ class _Growing:
         self.columns = {name: GrowingArray(kind) for name, kind in kinds.items()}
         self.columns |= {name: GrowingArray(np.uint16) for name in ("type", "cpu")}
         self.heap = GrowingArray(np.uint8)
-        self.open = np.zeros(_THREADS // 8, np.uint8)
+        self.open = np.zeros(THREADS // 8, np.uint8)
         self.folded_key, self.folded_count = np.zeros(_FOLDED, np.int64), np.zeros(_FOLDED, np.int64)
         self.table = _Table(
             open=self.open.ctypes.data,
-            n_open=_THREADS,
+            n_open=THREADS,
             folded_key=self.folded_key.ctypes.data,
             folded_count=self.folded_count.ctypes.data,
             n_folded=_FOLDED,

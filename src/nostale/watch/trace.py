@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nostale.contract import BadInput
+from nostale.watch.compiled import library
 from nostale.watch.format import Field, Formats
 from nostale.watch.ring import Ints, Lost
-from nostale.watch.scanner import by_type, library
+from nostale.watch.scanner import by_type
 from nostale.watch.symbols import Symbols
 
 WORD: Final = 4  # bytes; events begin at multiples of it, in pages as in a table

@@ -7,13 +7,14 @@ here it is only said which interruptions it would spare.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
-from nostale.contract import Interruption, Kind, Vanishes, WhatIf, Work
+from nostale.contract import Breaks, Interruption, Kind, Vanishes, WhatIf, Work
 from nostale.watch.joins import Joins
 
 YES, NO, UNKNOWN = Vanishes.YES, Vanishes.NO, Vanishes.UNKNOWN
@@ -26,18 +27,21 @@ _DEVICE_SOFTIRQS: Final = frozenset({"NET_TX", "NET_RX", "BLOCK", "IRQ_POLL"})
 Told = tuple[Vanishes, str]
 
 
-def with_what_if(breaks: Sequence[Interruption], joins: Joins) -> list[Interruption]:
-    """Return the interruptions, ordered as they are, each with what every measure would have done about it."""
+def with_what_if(breaks: Breaks, joins: Joins) -> Breaks:
+    """Return the interruptions, each with what every measure would have done about it."""
     look = _Look(joins)
-    made = []
+    alike: dict[tuple[int, tuple[WhatIf, ...]], int] = {}
+    which = array("q")
     before: dict[int, Interruption] = {}
-    for one in breaks:
+    for number, one in zip(breaks.which, breaks):
         entry = before.get(one.cpu) if one.kind is Kind.SOFTIRQ else None
         told = tuple(WhatIf(name, *measure(one, entry, look)) for name, measure in _MEASURES)
-        made.append(replace(one, what_if=told))
+        which.append(alike.setdefault((number, told), len(alike)))
         if one.kind in (Kind.TIMER_TICK, Kind.TIMER, Kind.DEVICE_IRQ):
             before[one.cpu] = one
-    return made
+    return replace(
+        breaks, alike=tuple(replace(breaks.alike[number], what_if=told) for number, told in alike), which=which
+    )
 
 
 @dataclass(slots=True)

@@ -1,0 +1,178 @@
+"""Many interruptions: what they have in common held once, their times as columns, each made when it is looked at."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import nlargest
+from operator import eq
+from typing import Final, overload
+
+from nostale.contract.interruption import Cause, Interruption, Kind, Total, WhatIf, Work
+
+NONE: Final = -(1 << 63)  # what is not known, in a column
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """What many interruptions have in common; each argument as `Interruption` has it, the cause without its time."""
+
+    kind: Kind
+    cause: Cause
+    remedy: str
+    source: str = ""
+    what_if: tuple[WhatIf, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Interruptions that are alike.
+
+    Args:
+        count: how many.
+        total_ns: of those whose duration is known.
+        worst_ns: the longest of those, None where none is known.
+        open: how many have no known duration.
+    """
+
+    count: int
+    total_ns: int
+    worst_ns: int | None
+    open: int
+
+    def __add__(self, other: Sum) -> Sum:
+        known = [one for one in (self.worst_ns, other.worst_ns) if one is not None]
+        return Sum(
+            self.count + other.count,
+            self.total_ns + other.total_ns,
+            max(known, default=None),
+            self.open + other.open,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Breaks(Sequence[Interruption]):
+    """Interruptions in order of start, then of CPU.
+
+    Args:
+        alike: what some of them have in common, each once; every one of it is used.
+        tasks: thread id to comm.
+        which: of each interruption its entry in `alike`.
+        cpu, pid, start_ns, duration_ns, end_ns, at_most_ns, sent_ns: of each, `sent_ns` of its cause; NONE where it is
+            not known. Columns of one length, of numbers as Python has them.
+    """
+
+    alike: Sequence[Alike]
+    tasks: Mapping[int, str]
+    which: Sequence[int]
+    cpu: Sequence[int]
+    pid: Sequence[int]
+    start_ns: Sequence[int]
+    duration_ns: Sequence[int]
+    end_ns: Sequence[int]
+    at_most_ns: Sequence[int]
+    sent_ns: Sequence[int]
+
+    @classmethod
+    def of(cls, interruptions: Iterable[Interruption]) -> Breaks:
+        """Return the same interruptions as columns."""
+        alike: dict[Alike, int] = {}
+        tasks: dict[int, str] = {}
+        which, columns = array("q"), tuple(array("q") for _ in range(7))
+        for one in interruptions:
+            cause = one.cause.at(None)
+            key = Alike(one.kind, cause, one.remedy, one.source, one.what_if)
+            which.append(alike.setdefault(key, len(alike)))
+            times = (one.start_ns, one.duration_ns, one.end_ns, one.at_most_ns, one.cause.sent_ns)
+            for column, value in zip(columns, (one.cpu, one.pid, *times)):
+                column.append(NONE if value is None else value)
+            tasks[columns[1][-1]] = one.task
+        return cls(tuple(alike), tasks, which, *columns)
+
+    def __len__(self) -> int:
+        return len(self.which)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Breaks) and len(self) == len(other) and all(map(eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]  # as of other long lists
+
+    @overload
+    def __getitem__(self, at: int) -> Interruption: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Interruption, ...]: ...
+    def __getitem__(self, at: int | slice) -> Interruption | tuple[Interruption, ...]:
+        if isinstance(at, slice):
+            return tuple(self[one] for one in range(len(self))[at])
+        return self._made(*(column[at] for column in self._columns()))
+
+    def __iter__(self) -> Iterator[Interruption]:
+        return map(self._made, *self._columns())
+
+    def _columns(self) -> tuple[Sequence[int], ...]:
+        times = (self.start_ns, self.duration_ns, self.end_ns, self.at_most_ns, self.sent_ns)
+        return (self.which, self.cpu, self.pid, *times)
+
+    def _made(
+        self,
+        which: int,
+        cpu: int,
+        pid: int,
+        start_ns: int,
+        duration_ns: int,
+        end_ns: int,
+        at_most_ns: int,
+        sent_ns: int,
+    ) -> Interruption:
+        alike = self.alike[which]
+        return Interruption(
+            cpu,
+            start_ns,
+            None if duration_ns == NONE else duration_ns,
+            alike.kind,
+            alike.cause if sent_ns == NONE else alike.cause.at(sent_ns),
+            alike.remedy,
+            self.tasks.get(pid, ""),
+            None if pid == NONE else pid,
+            None if at_most_ns == NONE else at_most_ns,
+            alike.source,
+            alike.what_if,
+            None if end_ns == NONE else end_ns,
+        )
+
+    def sums(self) -> tuple[tuple[Alike, Sum], ...]:
+        """Return the sum of those that are alike, for each entry of `alike`."""
+        count, total, worst, unknown = ([0] * len(self.alike) for _ in range(4))
+        for which, length in zip(self.which, self.duration_ns):
+            count[which] += 1
+            if length == NONE:
+                unknown[which] += 1
+            else:
+                total[which] += length
+                if length > worst[which]:
+                    worst[which] = length
+        known = zip(self.alike, count, total, worst, unknown)
+        return tuple((one, Sum(n, sum_, high if n > open_ else None, open_)) for one, n, sum_, high, open_ in known)
+
+    def longest(self, most: int) -> tuple[Interruption, ...]:
+        """Return the longest, at most so many, the first ones first where they are as long; the rest do not count."""
+        lengths = [max(0, one) for one in self.duration_ns]
+        least = min(nlargest(most, lengths), default=0)
+        enough = [at for at, length in enumerate(lengths) if length >= least]
+        return tuple(self[at] for at in sorted(enough, key=lambda at: -lengths[at])[:most])
+
+
+def totals(breaks: Breaks) -> tuple[Total, ...]:
+    """Sum interruptions up by cause, the one that cost most first, then by count and name."""
+    sums: dict[Work, Sum] = {}
+    remedies: dict[Work, set[tuple[str, str]]] = {}
+    for alike, one in breaks.sums():
+        work = alike.cause.kind
+        sums[work] = sums[work] + one if work in sums else one
+        remedies.setdefault(work, set()).update([(alike.remedy, alike.source)] if alike.remedy else [])
+    made = [
+        Total(work, one.count, one.total_ns, one.worst_ns, one.open, tuple(sorted(remedies[work])))
+        for work, one in sums.items()
+    ]
+    return tuple(sorted(made, key=lambda one: (-one.total_ns, -one.count, one.cause)))

@@ -1,0 +1,165 @@
+"""What `Joins` finds of one event, of many at a time: rows in, rows or numbers out, -1 where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nostale.contract.breaks import NONE as NO_TIME
+from nostale.watch.joins import Joins
+from nostale.watch.related import NONE
+from nostale.watch.ring import Ints
+from nostale.watch.works import is_schedulers
+
+SENDER: Final = 6  # numbers that tell a sender
+
+
+@dataclass(slots=True, eq=False)
+class Columns:
+    """The joins of one trace, taken a column at a time."""
+
+    joins: Joins
+
+    def field(self, rows: Ints, event: str, name: str) -> NDArray[np.int64]:
+        """Return one number of each of `rows`; an event that the trace does not have has no rows."""
+        if not rows.size:
+            return np.zeros(0, np.int64)
+        return self.joins.trace.field(rows, event, name).astype(np.int64)
+
+    def is_a(self, rows: Ints, event: str) -> NDArray[np.bool_]:
+        trace = self.joins.trace
+        return trace.type[rows] == trace.formats.by_name[event].id if trace.has(event) else np.zeros(len(rows), bool)
+
+    def times(self, rows: Ints) -> NDArray[np.int64]:
+        """Return when each happened, in ns."""
+        times = np.full(len(rows), NO_TIME, np.int64)
+        known = rows != NONE
+        times[known] = self.joins.trace.ts[rows[known]]
+        return times
+
+    # --- joins
+
+    def csd(self, rows: Ints) -> Ints:
+        """Return the csd_queue_cpu of each csd_function_entry."""
+        return self._each(rows, self.joins.csd)
+
+    def waker(self, rows: Ints) -> Ints:
+        """Return the sched_waking that led to each sched_switch."""
+        related = self.joins.related
+        return self._sound(related.waker[np.searchsorted(related.switches.rows, rows)].astype(np.int64), rows)
+
+    def queued(self, rows: Ints) -> Ints:
+        """Return the workqueue_queue_work of each workqueue_execute_start."""
+        return self._last(rows, ("workqueue_execute_start", "work"), ("workqueue_queue_work", "work"))
+
+    def armed(self, rows: Ints) -> Ints:
+        """Return the hrtimer_start of each hrtimer_expire_entry."""
+        return self._last(rows, ("hrtimer_expire_entry", "hrtimer"), ("hrtimer_start", "hrtimer"))
+
+    def _last(self, rows: Ints, mine: tuple[str, str], theirs: tuple[str, str]) -> Ints:
+        if not rows.size:
+            return rows
+        return self._sound(self.joins.by(*theirs).lasts(self.joins.trace.field(rows, *mine), rows), rows)
+
+    def _sound(self, asked: Ints, rows: Ints) -> Ints:
+        """Leave out joins between whose two events some were lost that could have made another."""
+        trace = self.joins.trace
+        if not trace.lost or not rows.size:
+            return asked
+        start, end = trace.ts[asked], trace.ts[rows]
+        torn = np.zeros(len(rows), bool)
+        for one in trace.lost:
+            either = (trace.cpu[asked] == one.cpu) | (trace.cpu[rows] == one.cpu)
+            torn |= either & (one.after_ns <= end) & (one.before_ns >= start)
+        return np.where(torn, NONE, asked)
+
+    def _each(self, rows: Ints, join: Callable[[int], int | None]) -> Ints:
+        found = (join(row) for row in rows.tolist())
+        return np.array([NONE if one is None else one for one in found], np.int64)
+
+    # --- system calls
+
+    def call(self, rows: Ints) -> NDArray[np.int64]:
+        """Return the number of the system call that the thread of each event is in, by its events."""
+        trace = self.joins.trace
+        opened = self.joins.related.call[rows].astype(np.int64)
+        for one in trace.lost:
+            opened[(one.after_ns <= trace.ts[rows]) & (one.before_ns >= trace.ts[opened])] = NONE
+        numbers = np.full(len(rows), NONE, np.int64)
+        known = opened != NONE
+        # Of numbers below -1 there are none, and -1 is one that a tracer made up.
+        numbers[known] = self.field(opened[known], "sys_enter", "id") & ((1 << 62) - 1)
+        return numbers
+
+    def in_call(self, rows: Ints, names: Collection[str]) -> NDArray[np.bool_]:
+        """Say of each event whether its thread is in one of these system calls."""
+        return np.isin(self.call(rows), [self.joins.call_number(name) for name in names])
+
+    # --- senders
+
+    def sender(self, rows: Ints) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return `(n, SENDER)` numbers that are the same where the sender of each event is told the same.
+
+        Returns:
+            Likewise `(n,)`, whether those do not tell it all: it is a kernel thread, and for whom it acted depends on
+            more.
+        """
+        joins, trace = self.joins, self.joins.trace
+        keys = np.full((len(rows), SENDER), NONE, np.int64)
+        unlike = np.zeros(len(rows), bool)
+        there = rows != NONE
+        rows = rows[there]
+        stack, interrupted = self._contexts(rows)
+        call = self.call(rows)
+        keys[there, 0] = trace.type[rows].astype(np.int64) << 16 | trace.cpu[rows]
+        keys[there, 1] = stack
+        # Its thread has no part in what is sent from an interrupt: who armed the timer may have.
+        keys[there, 2], keys[there, 3] = np.where(interrupted, NONE, trace.pid[rows]), np.where(interrupted, NONE, call)
+        timer = np.where(interrupted, joins.related.timer[rows], NONE)
+        timer[timer != NONE] = self._without_schedulers(timer[timer != NONE])
+        armed = np.full(len(rows), NONE, np.int64)
+        armed[timer != NONE] = self.armed(timer[timer != NONE])
+        keys[there, 4:] = self.armer(armed)[:, :2]
+        unlike[there] = ~interrupted & self._kernel_threads(trace.pid[rows])
+        return keys, unlike
+
+    def armer(self, rows: Ints) -> NDArray[np.int64]:
+        """Return `(n, SENDER)` numbers that are the same where who armed a timer at each hrtimer_start is."""
+        trace = self.joins.trace
+        keys = np.full((len(rows), SENDER), NONE, np.int64)
+        there = rows != NONE
+        stack, interrupted = self._contexts(rows[there])
+        there[there] = ~interrupted
+        rows = rows[there]
+        keys[there, 0], keys[there, 1] = trace.pid[rows], self.call(rows)
+        keys[there, 2], keys[there, 3] = trace.cpu[rows], stack[~interrupted]
+        return keys
+
+    def _contexts(self, rows: Ints) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the number of each event's stack, and whether it happened in an interrupt."""
+        before, _ = self.joins.stack_rows()
+        stack = np.zeros(len(rows), np.int64)
+        if before.size:
+            at = np.minimum(np.searchsorted(before, rows), len(before) - 1)
+            has = before[at] == rows
+            stack[has] = [self.joins.stack_number(row) for row in rows[has].tolist()]
+        numbers, which = np.unique(stack, return_inverse=True)
+        by_stack = [self.joins.interrupted_by_stack(number) for number in numbers.tolist()]
+        told = np.array([one is not None for one in by_stack], bool)[which]
+        inside = self.joins.related.inside[rows] != NONE
+        return stack, np.where(told, np.array([bool(one) for one in by_stack], bool)[which], inside)
+
+    def _without_schedulers(self, rows: Ints) -> Ints:
+        """Leave out expiries of the scheduler's own timers: who armed those is a bystander."""
+        joins, event = self.joins, "hrtimer_expire_entry"
+        _, first, which = np.unique(self.field(rows, event, "function"), return_index=True, return_inverse=True)
+        theirs = [is_schedulers(joins.symbol(row, event, "function")) for row in rows[first].tolist()]
+        return np.where(np.array(theirs, bool)[which], NONE, rows)
+
+    def _kernel_threads(self, pids: NDArray[Any]) -> NDArray[np.bool_]:
+        threads, which = np.unique(pids, return_inverse=True)
+        return np.array([self.joins.is_kernel_thread(one) for one in threads.tolist()], bool)[which]

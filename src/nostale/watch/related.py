@@ -1,0 +1,213 @@
+"""What each event has to do with those before and after it: by `relate.c`, or the same in numpy.
+
+The call that its thread is in, the interrupt and the timer that its CPU is in; of a context switch who woke who came,
+and when who left came back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import Structure, byref, c_int64, c_void_p
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nostale.watch.compiled import THREADS, library
+from nostale.watch.index import Index
+from nostale.watch.ring import Ints
+from nostale.watch.spans import ENTRIES, EXITS
+from nostale.watch.trace import Trace
+
+NONE: Final = -1
+Rows = NDArray[np.int32]
+_KINDS: Final = 1 << 16
+_CPUS: Final = 1 << 16
+_OTHER, _ENTER, _EXIT, _ENTRY, _LEAVE, _EXPIRE, _EXPIRED, _SWITCH, _WAKING = range(9)
+_ROLES: Final = {
+    "sys_enter": _ENTER,
+    "sys_exit": _EXIT,
+    **dict.fromkeys(ENTRIES, _ENTRY),
+    **dict.fromkeys(EXITS, _LEAVE),
+    "hrtimer_expire_entry": _EXPIRE,
+    "hrtimer_expire_exit": _EXPIRED,
+    "sched_switch": _SWITCH,
+    "sched_waking": _WAKING,
+}
+_THREAD_BYTES: Final = 5 * 4  # struct thread of relate.c
+
+
+class _Relate(Structure):
+    _fields_ = [
+        ("n", c_int64),
+        *((name, c_void_p) for name in ("type", "cpu", "pid", "role", "prev", "next", "slept", "woken")),
+        *((name, c_void_p) for name in ("threads", "later", "entered", "expiring")),
+        *((name, c_void_p) for name in ("call", "inside", "timer", "waker", "came", "left")),
+    ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Switches:
+    """Every context switch of a trace in order, `(m,)` each.
+
+    Args:
+        rows: of the events.
+        prev, next: who left, who came.
+        runnable: whether who left would go on.
+    """
+
+    rows: Ints
+    prev: Rows
+    next: Rows
+    runnable: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Related:
+    """What was found; a row is -1 where there is none.
+
+    Args:
+        switches: the context switches, for those that are by switch.
+        call: `(n,)` by row, the sys_enter of the call that its thread is in.
+        inside: `(n,)`, the innermost interrupt's entry on its CPU whose exit had not come, nor a switch since.
+        timer: `(n,)`, likewise the innermost hrtimer_expire_entry.
+        waker: `(m,)` by switch, the sched_waking that led to it, none where who came had been runnable.
+        came: `(m,)`, the next switch to who left.
+        left: `(m,)`, the next from who left.
+    """
+
+    switches: Switches
+    call: Rows
+    inside: Rows
+    timer: Rows
+    waker: Rows
+    came: Rows
+    left: Rows
+
+
+def relate(trace: Trace) -> Related:
+    """Relate every event of a trace.
+
+    Cost: O(events).
+    """
+    switches, woken = _switches(trace), _woken(trace)
+    lib = library(worth_compiling=False)
+    if lib is None or not _fits(trace, switches, woken):
+        return by_columns(trace, switches, woken)
+    return _compiled(lib, trace, switches, woken)
+
+
+def _fits(trace: Trace, switches: Switches, woken: Rows) -> bool:
+    """Whether every thread id is one that Linux gives: those of a damaged trace need not be."""
+    ids = [one for one in (trace.pid, switches.prev, switches.next, woken) if one.size]
+    return len(trace) < 1 << 31 and all(int(one.min()) >= 0 and int(one.max()) < THREADS for one in ids)
+
+
+def _compiled(lib: ctypes.CDLL, trace: Trace, switches: Switches, woken: Rows) -> Related:
+    n, m = len(trace), len(switches.rows)
+    role = np.zeros(_KINDS, np.uint8)
+    for name, number in _ROLES.items():
+        if trace.has(name):
+            role[trace.formats.by_name[name].id] = number
+    by_row = {name: np.empty(n, np.int32) for name in ("call", "inside", "timer")}
+    by_switch = {name: np.empty(m, np.int32) for name in ("waker", "came", "left")}
+    given: dict[str, NDArray[Any]] = {
+        **{name: np.ascontiguousarray(getattr(trace, name)) for name in ("type", "cpu", "pid")},
+        "role": role,
+        "prev": switches.prev,
+        "next": switches.next,
+        "slept": ~switches.runnable,
+        "woken": woken,
+        "threads": np.zeros(THREADS * _THREAD_BYTES, np.uint8),  # what no thread uses costs no memory
+        "later": np.zeros(THREADS * _THREAD_BYTES, np.uint8),
+        "entered": np.zeros(_CPUS, np.int32),
+        "expiring": np.zeros(_CPUS, np.int32),
+    }
+    columns = given | by_row | by_switch
+    lib.nostale_relate(byref(_Relate(n, **{name: column.ctypes.data for name, column in columns.items()})))
+    return Related(switches, **by_row, **by_switch)
+
+
+def _switches(trace: Trace) -> Switches:
+    rows = trace.rows("sched_switch")
+    if not rows.size:
+        return Switches(rows, rows.astype(np.int32), rows.astype(np.int32), rows.astype(bool))
+    prev, to, state = (trace.field(rows, "sched_switch", name) for name in ("prev_pid", "next_pid", "prev_state"))
+    # 0 is TASK_RUNNING; bit 8 (TASK_REPORT_MAX) marks a preemption in the kernel.
+    return Switches(rows, prev.astype(np.int32), to.astype(np.int32), (state & 0xFF) == 0)
+
+
+def _woken(trace: Trace) -> Rows:
+    rows = trace.rows("sched_waking")
+    return (trace.field(rows, "sched_waking", "pid") if rows.size else rows).astype(np.int32)
+
+
+def by_columns(trace: Trace, switches: Switches | None = None, woken: Rows | None = None) -> Related:
+    """Do in numpy what relate.c does: where there is none, and to hold it against."""
+    switches = _switches(trace) if switches is None else switches
+    woken = _woken(trace) if woken is None else woken
+    inside = _innermost(trace, tuple(ENTRIES), tuple(EXITS))
+    timer = _innermost(trace, ("hrtimer_expire_entry",), ("hrtimer_expire_exit",))
+    return Related(switches, _calls(trace), inside, timer, *_wakers(trace, switches, woken))
+
+
+def _calls(trace: Trace) -> Rows:
+    rows = trace.rows("sys_enter", "sys_exit")
+    last = Index(trace.pid[rows], rows).lasts(trace.pid, np.arange(len(trace)))
+    number = trace.formats.by_name["sys_enter"].id if trace.has("sys_enter") else NONE
+    known = last >= 0
+    known[known] = trace.type[last[known]] == number
+    return np.where(known, last, NONE).astype(np.int32)
+
+
+def _wakers(trace: Trace, switches: Switches, woken: Rows) -> tuple[Rows, Rows, Rows]:
+    rows, wakings = switches.rows, trace.rows("sched_waking")
+    from_, to = Index(switches.prev, rows), Index(switches.next, rows)
+    waking, left, came = (one.lasts(switches.next, rows) for one in (Index(woken, wakings), from_, to))
+    # A task may be woken between deciding to sleep and leaving the CPU: then it left asleep, but was woken before.
+    asleep = (left >= 0) & ~np.append(switches.runnable, True)[np.searchsorted(rows, left)]
+    waker = np.where((left < waking) | (asleep & (came < waking)), waking, NONE)
+    later = [one.nexts(switches.prev, rows).astype(np.int32) for one in (to, from_)]
+    return waker.astype(np.int32), later[0], later[1]
+
+
+def _innermost(trace: Trace, entries: tuple[str, ...], exits: tuple[str, ...]) -> Rows:
+    """Return the innermost open entry for every row, from before its own event."""
+    inside = np.full(len(trace), NONE, np.int32)
+    kind = np.zeros(_KINDS, np.int8)
+    for change, names in ((1, entries), (-1, exits)):
+        kind[[trace.formats.by_name[name].id for name in names if trace.has(name)]] = change
+    all_rows = trace.rows(*entries, *exits, "sched_switch")
+    for cpu in trace.cpus:
+        here, rows = np.flatnonzero(trace.cpu == cpu), all_rows[trace.cpu[all_rows] == cpu]
+        mine = np.zeros(len(trace), bool)
+        mine[rows] = True
+        before = np.cumsum(mine[here]) - mine[here]
+        inside[here] = np.append(NONE, innermost(rows, kind[trace.type[rows]]))[before]
+    return inside
+
+
+def innermost(rows: Ints, change: NDArray[np.int8]) -> Ints:
+    """Return for each event the row of the innermost entry that is open after it, -1 where none is.
+
+    Args:
+        rows: `(n,) int64`, of entries, exits and what closes all entries.
+        change: `(n,)`, 1 an entry, -1 an exit (of nothing where nothing is open), 0 what closes all.
+    """
+    if not rows.size:
+        return rows
+    part = np.cumsum(change == 0)
+    depth = np.cumsum(change, dtype=np.int64)
+    # An exit of nothing counts for nothing: depth is above the lowest so far of its part, and below 0 none begins.
+    closed = np.flatnonzero(change == 0)
+    depth -= np.append(0, depth[closed])[part]
+    reach = len(rows) + 1
+    lowest = np.minimum.accumulate(np.minimum(depth, 0) - part * reach) + part * reach
+    depth -= lowest
+    # Of one part and depth the last entry is the one that is open.
+    order = np.lexsort((depth, part))
+    entry = np.where((change == 1)[order], np.arange(len(rows)), -1)
+    found = np.empty(len(rows), np.int64)
+    found[order] = rows[order[np.maximum.accumulate(entry)]]
+    return np.where(depth > 0, found, NONE)
