@@ -5,18 +5,16 @@ from nostale.watch.causes import told
 from nostale.watch.joins import Joins
 from nostale.watch.related import by_columns
 from nostale.watch.remedies import remedy
-from nostale.watch.spans import ENTRIES, EXITS, OTHERS, OWN
-from nostale.watch.stretches import _bare_calls
-from nostale.watch.walk import walk_slowly
+from nostale.watch.spans import OWN
+from nostale.watch.walk import bare_calls, walk_slowly
 
 
 def one_by_one(trace, cpus, *, own=True):
     """The interruptions of some CPUs; system calls that end on another CPU than they began have no end."""
     joins = Joins(trace, by_columns(trace))
-    kinds = trace.rows(*ENTRIES, *EXITS, *OTHERS)
     found = []
     for cpu in cpus:
-        for span in walk_slowly(trace, cpu, joins.related, kinds[trace.cpu[kinds] == cpu], _bare_calls(trace)):
+        for span in walk_slowly(trace, cpu, joins.related, bare_calls(trace)):
             if span.pid and not joins.is_kernel_thread(span.pid) and (own or span.kind not in OWN):
                 found += interruptions(span, joins)
     return sorted(found, key=lambda one: (one.start_ns, one.cpu))

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from slowly import one_by_one
 
-from nostale.watch import analyse, read_trace
-from nostale.watch.alike import _grouped_slowly, grouped
+from nostale.watch import analyse, group, read_trace
 from nostale.watch.compiled import library
 from nostale.watch.joins import Joins
 from nostale.watch.ring import Lost
@@ -76,7 +75,7 @@ def way(request, monkeypatch):
     lib = library(worth_compiling=True)
     if request.param == "compiled" and lib is None:
         pytest.skip("no C compiler")
-    for module in ("related", "stretches", "alike"):
+    for module in ("related", "stretches", "group"):
         monkeypatch.setattr(f"nostale.watch.{module}.library", lambda **_: lib if request.param == "compiled" else None)
 
 
@@ -112,10 +111,10 @@ def test_the_compiled_walk_makes_the_stretches_of_the_plain_one(monkeypatch, see
 def test_a_key_that_lacks_a_number_tells_something_wrong(monkeypatch, number):
     """Each number of a key is needed: without any one some interruption is told as another."""
 
-    def without(keys):
+    def without(keys, rows):
         keys = keys.copy()
         keys[:, number] = 0
-        return grouped(keys)
+        return group.grouped(keys, rows)
 
     monkeypatch.setattr("nostale.watch.alike.grouped", without)
     traces = map(made, range(90))
@@ -127,5 +126,6 @@ def test_groups_are_those_of_equal_keys(seed):
     if library(worth_compiling=True) is None:
         pytest.skip("no C compiler")
     keys = np.random.default_rng(seed).integers(-2, 3, (300 * (seed > 0), 3))
-    for fast, slow in zip(grouped(keys), _grouped_slowly(keys)):
+    rows = np.flatnonzero(keys[:, 0] != 1)
+    for fast, slow in zip(group.grouped(keys, rows), group.one_by_one(keys, rows)):
         assert fast.tolist() == slow.tolist()

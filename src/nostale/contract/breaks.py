@@ -12,6 +12,7 @@ from typing import Final, overload
 from nostale.contract.interruption import Cause, Interruption, Kind, Total, WhatIf, Work
 
 NONE: Final = -(1 << 63)  # what is not known, in a column
+_COLUMNS: Final = ("which", "cpu", "pid", "start_ns", "duration_ns", "end_ns", "at_most_ns", "sent_ns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Breaks(Sequence[Interruption]):
         which: of each interruption its entry in `alike`.
         cpu, pid, start_ns, duration_ns, end_ns, at_most_ns, sent_ns: of each, `sent_ns` of its cause; NONE where it is
             not known. Columns of one length, of numbers as Python has them.
+        summed: the sum of those that are alike, for each entry of `alike`.
     """
 
     alike: Sequence[Alike]
@@ -73,22 +75,23 @@ class Breaks(Sequence[Interruption]):
     end_ns: Sequence[int]
     at_most_ns: Sequence[int]
     sent_ns: Sequence[int]
+    summed: Sequence[Sum]
 
     @classmethod
     def of(cls, interruptions: Iterable[Interruption]) -> Breaks:
         """Return the same interruptions as columns."""
         alike: dict[Alike, int] = {}
         tasks: dict[int, str] = {}
-        which, columns = array("q"), tuple(array("q") for _ in range(7))
+        columns = {name: array("q") for name in _COLUMNS}
         for one in interruptions:
-            cause = one.cause.at(None)
-            key = Alike(one.kind, cause, one.remedy, one.source, one.what_if)
-            which.append(alike.setdefault(key, len(alike)))
-            times = (one.start_ns, one.duration_ns, one.end_ns, one.at_most_ns, one.cause.sent_ns)
-            for column, value in zip(columns, (one.cpu, one.pid, *times)):
+            key = Alike(one.kind, one.cause.at(None), one.remedy, one.source, one.what_if)
+            which, sent_ns = alike.setdefault(key, len(alike)), one.cause.sent_ns
+            values = (which, one.cpu, one.pid, one.start_ns, one.duration_ns, one.end_ns, one.at_most_ns, sent_ns)
+            for column, value in zip(columns.values(), values):
                 column.append(NONE if value is None else value)
-            tasks[columns[1][-1]] = one.task
-        return cls(tuple(alike), tasks, which, *columns)
+            tasks[columns["pid"][-1]] = one.task
+        summed = sums(columns["which"], columns["duration_ns"], len(alike))
+        return cls(tuple(alike), tasks, **columns, summed=summed)
 
     def __len__(self) -> int:
         return len(self.which)
@@ -111,8 +114,7 @@ class Breaks(Sequence[Interruption]):
         return map(self._made, *self._columns())
 
     def _columns(self) -> tuple[Sequence[int], ...]:
-        times = (self.start_ns, self.duration_ns, self.end_ns, self.at_most_ns, self.sent_ns)
-        return (self.which, self.cpu, self.pid, *times)
+        return tuple(getattr(self, name) for name in _COLUMNS)
 
     def _made(
         self,
@@ -142,18 +144,8 @@ class Breaks(Sequence[Interruption]):
         )
 
     def sums(self) -> tuple[tuple[Alike, Sum], ...]:
-        """Return the sum of those that are alike, for each entry of `alike`."""
-        count, total, worst, unknown = ([0] * len(self.alike) for _ in range(4))
-        for which, length in zip(self.which, self.duration_ns):
-            count[which] += 1
-            if length == NONE:
-                unknown[which] += 1
-            else:
-                total[which] += length
-                if length > worst[which]:
-                    worst[which] = length
-        known = zip(self.alike, count, total, worst, unknown)
-        return tuple((one, Sum(n, sum_, high if n > open_ else None, open_)) for one, n, sum_, high, open_ in known)
+        """Return what some have in common, each with their sum."""
+        return tuple(zip(self.alike, self.summed))
 
     def longest(self, most: int) -> tuple[Interruption, ...]:
         """Return the longest, at most so many, the first ones first where they are as long; the rest do not count."""
@@ -161,6 +153,21 @@ class Breaks(Sequence[Interruption]):
         least = min(nlargest(most, lengths), default=0)
         enough = [at for at, length in enumerate(lengths) if length >= least]
         return tuple(self[at] for at in sorted(enough, key=lambda at: -lengths[at])[:most])
+
+
+def sums(which: Sequence[int], lengths_ns: Sequence[int], many: int) -> tuple[Sum, ...]:
+    """Sum durations up by the group that each is of, of which there are `many`."""
+    count, total, worst, unknown = ([0] * many for _ in range(4))
+    for group, length in zip(which, lengths_ns):
+        count[group] += 1
+        if length == NONE:
+            unknown[group] += 1
+        else:
+            total[group] += length
+            if length > worst[group]:
+                worst[group] = length
+    known = zip(count, total, worst, unknown)
+    return tuple(Sum(n, sum_, high if n > open_ else None, open_) for n, sum_, high, open_ in known)
 
 
 def totals(breaks: Breaks) -> tuple[Total, ...]:

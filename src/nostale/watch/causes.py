@@ -251,7 +251,7 @@ def _switch(span: Span, joins: Joins) -> Told:
         yield (span.start_ns, span.kind, _switch_cause(Work.CPU_STOP, woken, taker, joins))
     elif woken is not None:
         yield (span.start_ns, span.kind, _switch_cause(Work.WAKEUP, woken, taker, joins))
-    elif span.via is not None and joins.was_runnable(span.next_pid, span.row):
+    elif span.via is not None and joins.was_runnable(span.row):
         yield (span.start_ns, span.kind, _turn_cause(span.via, taker, joins))
     else:
         yield (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from nostale.contract.breaks import NONE as NO_TIME
 from nostale.watch.joins import Joins
 from nostale.watch.related import NONE
 from nostale.watch.ring import Ints
+from nostale.watch.threads import by_thread
 from nostale.watch.works import is_schedulers
 
 SENDER: Final = 6  # numbers that tell a sender
@@ -81,6 +82,40 @@ class Columns:
         found = (join(row) for row in rows.tolist())
         return np.array([NONE if one is None else one for one in found], np.int64)
 
+    def was_runnable(self, rows: Ints) -> NDArray[np.bool_]:
+        """Say of each sched_switch to a thread that was not woken for it whether that had been willing to run."""
+        switches, gone = self.joins.related.switches, self.joins.related.gone
+        left = gone[np.searchsorted(switches.rows, rows)]
+        runnable = np.append(switches.runnable, True)[np.searchsorted(switches.rows, left)]
+        # Those that never left a CPU in the trace are few, and it depends on what was lost.
+        runnable[left == NONE] = [self.joins.was_runnable(row) for row in rows[left == NONE].tolist()]
+        return runnable
+
+    # --- ticks
+
+    def ticking(self, rows: Ints) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return a number that is the same where it is told alike why the tick at each expiry had not been stopped.
+
+        Returns:
+            Likewise `(n,)`, where that depends on what was lost.
+        """
+        trace = self.joins.trace
+        told, lost = np.zeros(len(rows), np.int64), np.full(len(rows), bool(trace.lost))
+        if not trace.has("tick_stop"):
+            return told, lost & False
+        cpus = trace.cpu[rows]
+        stops, timers = trace.rows("tick_stop"), trace.rows("local_timer_entry")
+        for cpu in np.flatnonzero(np.bincount(cpus)).tolist():
+            mine = cpus == cpu
+            refused = _before(stops[trace.cpu[stops] == cpu], rows[mine], 1)
+            previous = _before(timers[trace.cpu[timers] == cpu], rows[mine], 2)
+            answer = np.where(previous == NONE, -2, -3)
+            tried = (refused != NONE) & (refused >= previous)
+            success, needs = (self.field(refused[tried], "tick_stop", name) for name in ("success", "dependency"))
+            answer[tried] = np.where(success != 0, -4, needs & ((1 << 32) - 1))
+            told[mine] = answer
+        return told, lost
+
     # --- system calls
 
     def call(self, rows: Ints) -> NDArray[np.int64]:
@@ -124,7 +159,8 @@ class Columns:
         armed = np.full(len(rows), NONE, np.int64)
         armed[timer != NONE] = self.armed(timer[timer != NONE])
         keys[there, 4:] = self.armer(armed)[:, :2]
-        unlike[there] = ~interrupted & self._kernel_threads(trace.pid[rows])
+        acted_for = by_thread(trace.pid[rows], lambda pid: pid != 0 and joins.is_kernel_thread(pid))
+        unlike[there] = ~interrupted & acted_for
         return keys, unlike
 
     def armer(self, rows: Ints) -> NDArray[np.int64]:
@@ -141,17 +177,16 @@ class Columns:
 
     def _contexts(self, rows: Ints) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the number of each event's stack, and whether it happened in an interrupt."""
-        before, _ = self.joins.stack_rows()
+        before = self.joins.related.stacked
         stack = np.zeros(len(rows), np.int64)
         if before.size:
             at = np.minimum(np.searchsorted(before, rows), len(before) - 1)
             has = before[at] == rows
-            stack[has] = [self.joins.stack_number(row) for row in rows[has].tolist()]
-        numbers, which = np.unique(stack, return_inverse=True)
-        by_stack = [self.joins.interrupted_by_stack(number) for number in numbers.tolist()]
-        told = np.array([one is not None for one in by_stack], bool)[which]
+            behind = self.joins.related.stack[at[has]]
+            stack[has] = [self.joins.number_of_stack(row) for row in behind.tolist()]
+        by_stack = np.array(self.joins.interrupts, float)[stack]  # NaN where the stack does not tell
         inside = self.joins.related.inside[rows] != NONE
-        return stack, np.where(told, np.array([bool(one) for one in by_stack], bool)[which], inside)
+        return stack, np.where(np.isnan(by_stack), inside, by_stack == 1)
 
     def _without_schedulers(self, rows: Ints) -> Ints:
         """Leave out expiries of the scheduler's own timers: who armed those is a bystander."""
@@ -160,6 +195,8 @@ class Columns:
         theirs = [is_schedulers(joins.symbol(row, event, "function")) for row in rows[first].tolist()]
         return np.where(np.array(theirs, bool)[which], NONE, rows)
 
-    def _kernel_threads(self, pids: NDArray[Any]) -> NDArray[np.bool_]:
-        threads, which = np.unique(pids, return_inverse=True)
-        return np.array([self.joins.is_kernel_thread(one) for one in threads.tolist()], bool)[which]
+
+def _before(events: Ints, rows: Ints, which: int) -> Ints:
+    """Return for each row the `which`-th last of `events` before it, -1 where there are not so many."""
+    at = np.searchsorted(events, rows) - which
+    return np.where(at >= 0, np.append(events, NONE)[at], NONE)

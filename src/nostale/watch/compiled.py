@@ -11,7 +11,6 @@ from typing import Final
 from nostale.contract import NotHere
 from nostale.outside.cc import Compiler, build, find_compiler, kept
 
-THREADS: Final = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h: tables by thread id have so many entries at most
 _SOURCES: Final = ("scan.c", "perfscan.c", "relate.c", "walk.c", "group.c")
 _FLAGS: Final = ("-O2", "-shared", "-fPIC")
 

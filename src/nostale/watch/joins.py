@@ -30,6 +30,7 @@ from nostale.watch.index import Index
 from nostale.watch.related import NONE, Related, relate
 from nostale.watch.ring import Ints
 from nostale.watch.syscalls import syscall_names, syscall_numbers
+from nostale.watch.threads import last_of_each
 from nostale.watch.trace import Trace
 
 _CSD_IPI: Final = "generic_smp_call_function_single_interrupt"
@@ -62,7 +63,11 @@ _THREADS: Final = (
 
 @dataclass(slots=True, eq=False)
 class Joins:
-    """The joins of one trace, each made when first asked for."""
+    """The joins of one trace, each made when first asked for.
+
+    Attributes:
+        interrupts: by number of a stack whether it is one of an interrupt, None where it is empty and does not tell.
+    """
 
     trace: Trace
     _related: Related | None = None
@@ -77,12 +82,12 @@ class Joins:
     _kernel: dict[int, bool] = field(default_factory=dict)
     _numbers: dict[tuple[str, str], Callable[[int], int]] = field(default_factory=dict)
     _kinds: dict[int, str] = field(default_factory=dict)
-    _stack_rows: tuple[Ints, Ints] | None = None
     _numbered: dict[int, int] = field(default_factory=dict)
     _of_frames: dict[bytes, int] = field(default_factory=dict)
     _names: dict[int, str] | None = None
     _comms: dict[int, str] | None = None
     _stacks: list[tuple[str, ...]] = field(default_factory=lambda: [()])
+    interrupts: list[bool | None] = field(default_factory=lambda: [None])
 
     @property
     def related(self) -> Related:
@@ -124,10 +129,10 @@ class Joins:
         if known is not None and known != "<...>":
             return known
         if self._comms is None:
-            rows = self.trace.rows("sched_switch")
-            pids = self.trace.field(rows, "sched_switch", "next_pid") if rows.size else rows
-            last = dict(zip(pids.tolist(), rows.tolist()))
-            self._comms = {one: self.trace.text(row, "sched_switch", "next_comm") for one, row in last.items()}
+            switches = self.related.switches
+            pids, last = last_of_each(switches.next)
+            rows = zip(pids.tolist(), switches.rows[last].tolist())
+            self._comms = {one: self.trace.text(row, "sched_switch", "next_comm") for one, row in rows}
         return self._comms.get(pid)
 
     def is_kernel_thread(self, pid: int) -> bool:
@@ -261,38 +266,23 @@ class Joins:
 
     def stack_number(self, row: int) -> int:
         """Return a number that events with the same kernel stack share, 0 for those without any."""
-        known = self._numbered.get(row)
-        if known is None:
-            before, stacks = self.stack_rows()
-            at = int(np.searchsorted(before, row))
-            there = at < len(before) and before[at] == row
-            known = self._numbered[row] = self._number_of_stack(int(stacks[at])) if there else 0
-        return known
+        stacked = self.related.stacked
+        at = bisect_left(stacked.data, row)
+        return self.number_of_stack(int(self.related.stack[at])) if at < len(stacked) and stacked[at] == row else 0
 
-    def _number_of_stack(self, row: int) -> int:
+    def number_of_stack(self, row: int) -> int:
+        """Return the same for a kernel_stack."""
+        known = self._numbered.get(row)
+        if known is not None:
+            return known
         start = self.trace.place(row)
         frames = self.trace.raw[start + _STACK_AT : start + int(self.trace.size[row])].tobytes()
-        known = self._of_frames.get(frames)
-        if known is None:
-            known = self._of_frames[frames] = len(self._stacks)
-            self._stacks.append(self.trace.stack(row))
+        known = self._numbered[row] = self._of_frames.setdefault(frames, len(self._stacks))
+        if known == len(self._stacks):
+            stack = self.trace.stack(row)
+            self._stacks.append(stack)
+            self.interrupts.append(any(frame.startswith(_IRQ_FRAMES) for frame in stack) if stack else None)
         return known
-
-    def stack_rows(self) -> tuple[Ints, Ints]:
-        """Return the events that a stack stands behind, on its CPU and of its thread, ascending, and their stacks."""
-        if self._stack_rows is None:
-            trace = self.trace
-            stacks = trace.rows("kernel_stack")
-            before = np.zeros_like(stacks)
-            for cpu in np.unique(trace.cpu[stacks]).tolist():
-                here, mine = np.flatnonzero(trace.cpu == cpu), trace.cpu[stacks] == cpu
-                at = np.searchsorted(here, stacks[mine])
-                before[mine] = np.where(at > 0, here[at - 1], stacks[mine])
-            same = (before != stacks) & (trace.pid[before] == trace.pid[stacks])
-            before, stacks = before[same], stacks[same]
-            order = np.argsort(before)
-            self._stack_rows = before[order], stacks[order]
-        return self._stack_rows
 
     def syscall(self, pid: int, row: int) -> str | None:
         """Return the system call that a thread is in at `row`, None where it is in none or it is not known."""
@@ -339,13 +329,8 @@ class Joins:
 
     def in_interrupt(self, row: int) -> bool:
         """Whether the sender at `row` was in an interrupt or softirq, so that its thread is a bystander."""
-        by_stack = self.interrupted_by_stack(self.stack_number(row))
+        by_stack = self.interrupts[self.stack_number(row)]
         return self.inside_entry(row) if by_stack is None else by_stack
-
-    def interrupted_by_stack(self, number: int) -> bool | None:
-        """Whether the stack of that number is one of an interrupt, None where there is none or it is empty."""
-        stack = self._stacks[number]
-        return any(frame.startswith(_IRQ_FRAMES) for frame in stack) if stack else None
 
     def inside_entry(self, row: int) -> bool:
         """Whether the CPU was in an interrupt or softirq when `row` happened."""
@@ -365,16 +350,16 @@ class Joins:
 
     def _switch(self, row: int) -> int:
         """Return which of the switches stands at `row`."""
-        return int(np.searchsorted(self.related.switches.rows, row))
+        return bisect_left(self.related.switches.rows.data, row)
 
-    def was_runnable(self, pid: int, row: int) -> bool:
-        """Whether `pid`, switched to at `row` and not woken for it, had been willing to run all along."""
-        left = self._last("sched_switch", "prev_pid", pid, row)
-        if left is None:  # never left a CPU here, never woken here: runnable since before the first event
+    def was_runnable(self, row: int) -> bool:
+        """Whether the thread switched to at `row`, and not woken for it, had been willing to run all along."""
+        left = int(self.related.gone[self._switch(row)])
+        if left == NONE:  # never left a CPU here, never woken here: runnable since before the first event
             return self.trace.has("sched_waking") and not self.trace.lost_between(
                 None, -(1 << 62), int(self.trace.ts[row])
             )
-        return not self.number(left, "sched_switch", "prev_state") & 0xFF
+        return bool(self.related.switches.runnable[self._switch(left)])
 
     def queued(self, row: int) -> int | None:
         """Return the workqueue_queue_work of a workqueue_execute_start."""

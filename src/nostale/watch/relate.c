@@ -1,11 +1,11 @@
 /*
  * What each event of a trace has to do with those before and after it: the system call that its thread is in, the
- * interrupt and the timer that its CPU is in, and of a context switch who woke who came and when who left came back.
+ * interrupt and the timer that its CPU is in, its stack; of a context switch who woke who came and when who left came back.
  * One pass forth and one back. related.py calls it and says the same in numpy.
  */
 #include <stdint.h>
 
-enum { OTHER, ENTER, EXIT, ENTRY, LEAVE, EXPIRE, EXPIRED, SWITCH, WAKING };
+enum { OTHER, ENTER, EXIT, ENTRY, LEAVE, EXPIRE, EXPIRED, SWITCH, WAKING, STACK };
 
 /* The last, or going back the next, of each kind that a thread had, as row + 1: 0 is none. */
 struct thread {
@@ -13,7 +13,7 @@ struct thread {
 };
 
 struct relate {
-	int64_t n;
+	int64_t n, n_stacked;
 	const uint16_t *type, *cpu;
 	const int32_t *pid;
 	const uint8_t *role;                       /* 65536 of OTHER..WAKING */
@@ -21,9 +21,10 @@ struct relate {
 	const uint8_t *slept;                      /* of each switch: who left would not go on */
 	const int32_t *woken;                      /* of each waking */
 	struct thread *threads, *later;            /* by thread id, all zero */
-	int32_t *entered, *expiring;               /* by CPU, 65536 of all zero */
+	int32_t *entered, *expiring, *last;        /* by CPU, 65536 of all zero */
 	int32_t *call, *inside, *timer;            /* n: rows, -1 for none */
-	int32_t *waker, *came, *left;              /* of each switch: likewise */
+	int32_t *waker, *gone, *came, *left;            /* of each switch: likewise */
+	int32_t *stacked, *stack;                  /* n_stacked: an event, and the stack right behind it */
 };
 
 void nostale_relate(struct relate *it)
@@ -67,15 +68,26 @@ void nostale_relate(struct relate *it)
 			int woken = to->left < to->woken || (to->left && to->asleep && to->came < to->woken);
 
 			it->waker[k] = woken ? to->woken - 1 : -1;
+			it->gone[k] = to->left - 1;
 			to->came = from->left = (int32_t)row + 1;
 			from->asleep = it->slept[k];
 			*entered = *expiring = 0;
 			k++;
 			break;
 		}
+		case STACK: {
+			int32_t before = it->last[it->cpu[row]] - 1;
+
+			if (before >= 0 && it->pid[before] == it->pid[row]) {
+				it->stacked[it->n_stacked] = before;
+				it->stack[it->n_stacked++] = (int32_t)row;
+			}
+			break;
+		}
 		default:
 			break;
 		}
+		it->last[it->cpu[row]] = (int32_t)row + 1;
 	}
 	for (int64_t row = it->n; k-- > 0;) {
 		struct thread *from = it->later + it->prev[k];

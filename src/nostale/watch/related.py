@@ -14,17 +14,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nostale.watch.compiled import THREADS, library
+from nostale.watch.compiled import library
 from nostale.watch.index import Index
 from nostale.watch.ring import Ints
 from nostale.watch.spans import ENTRIES, EXITS
+from nostale.watch.threads import MOST
 from nostale.watch.trace import Trace
 
 NONE: Final = -1
 Rows = NDArray[np.int32]
 _KINDS: Final = 1 << 16
 _CPUS: Final = 1 << 16
-_OTHER, _ENTER, _EXIT, _ENTRY, _LEAVE, _EXPIRE, _EXPIRED, _SWITCH, _WAKING = range(9)
+_OTHER, _ENTER, _EXIT, _ENTRY, _LEAVE, _EXPIRE, _EXPIRED, _SWITCH, _WAKING, _STACK = range(10)
 _ROLES: Final = {
     "sys_enter": _ENTER,
     "sys_exit": _EXIT,
@@ -34,6 +35,7 @@ _ROLES: Final = {
     "hrtimer_expire_exit": _EXPIRED,
     "sched_switch": _SWITCH,
     "sched_waking": _WAKING,
+    "kernel_stack": _STACK,
 }
 _THREAD_BYTES: Final = 5 * 4  # struct thread of relate.c
 
@@ -41,9 +43,11 @@ _THREAD_BYTES: Final = 5 * 4  # struct thread of relate.c
 class _Relate(Structure):
     _fields_ = [
         ("n", c_int64),
+        ("n_stacked", c_int64),
         *((name, c_void_p) for name in ("type", "cpu", "pid", "role", "prev", "next", "slept", "woken")),
-        *((name, c_void_p) for name in ("threads", "later", "entered", "expiring")),
-        *((name, c_void_p) for name in ("call", "inside", "timer", "waker", "came", "left")),
+        *((name, c_void_p) for name in ("threads", "later", "entered", "expiring", "last")),
+        *((name, c_void_p) for name in ("call", "inside", "timer", "waker", "gone", "came", "left")),
+        *((name, c_void_p) for name in ("stacked", "stack")),
     ]
 
 
@@ -73,8 +77,11 @@ class Related:
         inside: `(n,)`, the innermost interrupt's entry on its CPU whose exit had not come, nor a switch since.
         timer: `(n,)`, likewise the innermost hrtimer_expire_entry.
         waker: `(m,)` by switch, the sched_waking that led to it, none where who came had been runnable.
+        gone: `(m,)`, the last switch from who came, before it.
         came: `(m,)`, the next switch to who left.
         left: `(m,)`, the next from who left.
+        stacked, stack: `(k,)`, events that a kernel_stack stands behind, on their CPU and of their thread, ascending,
+            and those.
     """
 
     switches: Switches
@@ -82,8 +89,11 @@ class Related:
     inside: Rows
     timer: Rows
     waker: Rows
+    gone: Rows
     came: Rows
     left: Rows
+    stacked: Rows
+    stack: Rows
 
 
 def relate(trace: Trace) -> Related:
@@ -93,15 +103,15 @@ def relate(trace: Trace) -> Related:
     """
     switches, woken = _switches(trace), _woken(trace)
     lib = library(worth_compiling=False)
-    if lib is None or not _fits(trace, switches, woken):
+    if lib is None or not fits(trace, switches.prev, switches.next, woken):
         return by_columns(trace, switches, woken)
     return _compiled(lib, trace, switches, woken)
 
 
-def _fits(trace: Trace, switches: Switches, woken: Rows) -> bool:
-    """Whether every thread id is one that Linux gives: those of a damaged trace need not be."""
-    ids = [one for one in (trace.pid, switches.prev, switches.next, woken) if one.size]
-    return len(trace) < 1 << 31 and all(int(one.min()) >= 0 and int(one.max()) < THREADS for one in ids)
+def fits(trace: Trace, *threads: Rows) -> bool:
+    """Whether C can count a trace's rows and threads: the ids of a damaged one need not be such as Linux gives."""
+    ids = [one for one in (trace.pid, *threads) if one.size]
+    return len(trace) < 1 << 31 and all(int(one.min()) >= 0 and int(one.max()) < MOST for one in ids)
 
 
 def _compiled(lib: ctypes.CDLL, trace: Trace, switches: Switches, woken: Rows) -> Related:
@@ -111,7 +121,7 @@ def _compiled(lib: ctypes.CDLL, trace: Trace, switches: Switches, woken: Rows) -
         if trace.has(name):
             role[trace.formats.by_name[name].id] = number
     by_row = {name: np.empty(n, np.int32) for name in ("call", "inside", "timer")}
-    by_switch = {name: np.empty(m, np.int32) for name in ("waker", "came", "left")}
+    by_switch = {name: np.empty(m, np.int32) for name in ("waker", "gone", "came", "left")}
     given: dict[str, NDArray[Any]] = {
         **{name: np.ascontiguousarray(getattr(trace, name)) for name in ("type", "cpu", "pid")},
         "role": role,
@@ -119,14 +129,18 @@ def _compiled(lib: ctypes.CDLL, trace: Trace, switches: Switches, woken: Rows) -
         "next": switches.next,
         "slept": ~switches.runnable,
         "woken": woken,
-        "threads": np.zeros(THREADS * _THREAD_BYTES, np.uint8),  # what no thread uses costs no memory
-        "later": np.zeros(THREADS * _THREAD_BYTES, np.uint8),
+        "threads": np.zeros(MOST * _THREAD_BYTES, np.uint8),  # what no thread uses costs no memory
+        "later": np.zeros(MOST * _THREAD_BYTES, np.uint8),
         "entered": np.zeros(_CPUS, np.int32),
         "expiring": np.zeros(_CPUS, np.int32),
+        "last": np.zeros(_CPUS, np.int32),
     }
-    columns = given | by_row | by_switch
-    lib.nostale_relate(byref(_Relate(n, **{name: column.ctypes.data for name, column in columns.items()})))
-    return Related(switches, **by_row, **by_switch)
+    stacks = {name: np.empty(trace.count("kernel_stack"), np.int32) for name in ("stacked", "stack")}
+    columns = given | by_row | by_switch | stacks
+    found = _Relate(n, **{name: column.ctypes.data for name, column in columns.items()})
+    lib.nostale_relate(byref(found))
+    order = np.argsort(stacks["stacked"][: found.n_stacked], kind="stable")
+    return Related(switches, **by_row, **by_switch, **{name: column[order] for name, column in stacks.items()})
 
 
 def _switches(trace: Trace) -> Switches:
@@ -149,7 +163,7 @@ def by_columns(trace: Trace, switches: Switches | None = None, woken: Rows | Non
     woken = _woken(trace) if woken is None else woken
     inside = _innermost(trace, tuple(ENTRIES), tuple(EXITS))
     timer = _innermost(trace, ("hrtimer_expire_entry",), ("hrtimer_expire_exit",))
-    return Related(switches, _calls(trace), inside, timer, *_wakers(trace, switches, woken))
+    return Related(switches, _calls(trace), inside, timer, *_wakers(trace, switches, woken), *_stacks(trace))
 
 
 def _calls(trace: Trace) -> Rows:
@@ -161,7 +175,7 @@ def _calls(trace: Trace) -> Rows:
     return np.where(known, last, NONE).astype(np.int32)
 
 
-def _wakers(trace: Trace, switches: Switches, woken: Rows) -> tuple[Rows, Rows, Rows]:
+def _wakers(trace: Trace, switches: Switches, woken: Rows) -> tuple[Rows, Rows, Rows, Rows]:
     rows, wakings = switches.rows, trace.rows("sched_waking")
     from_, to = Index(switches.prev, rows), Index(switches.next, rows)
     waking, left, came = (one.lasts(switches.next, rows) for one in (Index(woken, wakings), from_, to))
@@ -169,7 +183,20 @@ def _wakers(trace: Trace, switches: Switches, woken: Rows) -> tuple[Rows, Rows, 
     asleep = (left >= 0) & ~np.append(switches.runnable, True)[np.searchsorted(rows, left)]
     waker = np.where((left < waking) | (asleep & (came < waking)), waking, NONE)
     later = [one.nexts(switches.prev, rows).astype(np.int32) for one in (to, from_)]
-    return waker.astype(np.int32), later[0], later[1]
+    return waker.astype(np.int32), left.astype(np.int32), later[0], later[1]
+
+
+def _stacks(trace: Trace) -> tuple[Rows, Rows]:
+    stacks = trace.rows("kernel_stack")
+    before = stacks.copy()
+    for cpu in trace.cpus:
+        here, mine = np.flatnonzero(trace.cpu == cpu), trace.cpu[stacks] == cpu
+        at = np.searchsorted(here, stacks[mine])
+        before[mine] = np.where(at > 0, np.append(here, NONE)[at - 1], stacks[mine])
+    same = (before != stacks) & (trace.pid[before] == trace.pid[stacks])
+    before, stacks = before[same], stacks[same]
+    order = np.argsort(before, kind="stable")
+    return before[order].astype(np.int32), stacks[order].astype(np.int32)
 
 
 def _innermost(trace: Trace, entries: tuple[str, ...], exits: tuple[str, ...]) -> Rows:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nostale.contract import BadInput
-from nostale.watch.compiled import THREADS
 from nostale.watch.ring import Geometry, Lost, claims, overrun, too_late, too_short
+from nostale.watch.threads import MOST
 
 DROP, KEEP, ENTER, EXIT, FAULT = range(5)  # what scan.c does with a kind of event
 _GROWTH: Final = 1.5
@@ -265,11 +265,11 @@ class _Growing:
         self.columns = {name: GrowingArray(kind) for name, kind in kinds.items()}
         self.columns |= {name: GrowingArray(np.uint16) for name in ("type", "cpu")}
         self.heap = GrowingArray(np.uint8)
-        self.open = np.zeros(THREADS // 8, np.uint8)
+        self.open = np.zeros(MOST // 8, np.uint8)
         self.folded_key, self.folded_count = np.zeros(_FOLDED, np.int64), np.zeros(_FOLDED, np.int64)
         self.table = _Table(
             open=self.open.ctypes.data,
-            n_open=THREADS,
+            n_open=MOST,
             folded_key=self.folded_key.ctypes.data,
             folded_count=self.folded_count.ctypes.data,
             n_folded=_FOLDED,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from ctypes import Structure, byref, c_int64, c_uint8, c_void_p
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ from numpy.typing import NDArray
 
 from nostale.contract import Kind
 from nostale.contract.breaks import NONE
-from nostale.watch.compiled import THREADS, library
-from nostale.watch.related import Related
+from nostale.watch.compiled import library
+from nostale.watch.related import Related, fits
 from nostale.watch.ring import Ints
-from nostale.watch.spans import CLOSES, ENTRIES, EXITS, OTHERS, OWN, Span
+from nostale.watch.spans import CLOSES, ENTRIES, OWN, Span
+from nostale.watch.threads import table
 from nostale.watch.trace import Trace
-from nostale.watch.walk import walk_slowly
+from nostale.watch.walk import bare_calls, walk_slowly
 
 KINDS: Final = tuple(Kind)
 CODE: Final = {kind: code for code, kind in enumerate(KINDS)}
@@ -62,7 +64,7 @@ _CODES: Final = {
 class _Walk(Structure):
     _fields_ = [
         *((name, c_int64) for name in ("n_rows", "n_lost", "n_bare", "n_forgets", "n", "n_parts", "own", "cpu")),
-        *((name, c_void_p) for name in ("rows", "ts", "type", "pid", "what", "kind", "opener")),
+        *((name, c_void_p) for name in ("ts", "type", "on", "pid", "what", "kind", "opener")),
         *((name, c_void_p) for name in ("switches", "prev", "next", "came", "left", "runnable", "call", "nobody")),
         *((name, c_void_p) for name in ("forgets", "lost_after", "lost_before", "bare")),
         *((name, c_void_p) for name in ("threads", "open", "made", "part_of", "part")),
@@ -92,7 +94,7 @@ class Stretches:
     def span(self, at: int) -> Span:
         """Return one stretch as an object."""
         one = self.made[at]
-        first, end = np.searchsorted(self.part_of, [at, at + 1])
+        first, end = (bisect_left(self.part_of.data, one) for one in (at, at + 1))
         start, end_ns, nested, at_most, row, pid, next_pid, via, cpu, what, kind, _ = one.tolist()
         return Span(
             KINDS[kind],
@@ -121,19 +123,13 @@ def stretches(
 
     Cost: O(events).
     """
-    lib = library(worth_compiling=False)
-    nobody = _nobody(trace, related, is_kernel_thread)
-    if nobody is None:
-        lib = None
-    kinds = trace.rows(*ENTRIES, *EXITS, *OTHERS)
-    bare = _bare_calls(trace)
-    found = []
-    for cpu in cpus:
-        rows = kinds[trace.cpu[kinds] == cpu]
-        if lib is None or nobody is None:
-            found.append(of_spans(walk_slowly(trace, cpu, related, rows, bare), trace, is_kernel_thread, own=own))
-        else:
-            found.append(_compiled(lib, trace, cpu, related, rows, bare, nobody, own=own))
+    lib, bare = library(worth_compiling=False), bare_calls(trace)
+    if lib is None or not fits(trace, related.switches.prev, related.switches.next):
+        walked = (walk_slowly(trace, cpu, related, bare) for cpu in cpus)
+        found = [of_spans(spans, trace, is_kernel_thread, own=own) for spans in walked]
+    else:
+        nobody = table(is_kernel_thread, trace.pid, related.switches.prev, related.switches.next)
+        found = [_compiled(lib, trace, cpu, related, bare, nobody, own=own) for cpu in cpus]
     return _joined(found, {one.id: one.name for one in trace.formats.by_id.values()})
 
 
@@ -179,36 +175,11 @@ def of_spans(spans: Sequence[Span], trace: Trace, is_kernel_thread: Callable[[in
     return made, part_of, part
 
 
-def _nobody(trace: Trace, related: Related, is_kernel_thread: Callable[[int], bool]) -> NDArray[np.uint8] | None:
-    """Say of each thread id whether it is a kernel thread's; None where one is none that Linux gives."""
-    ids = (trace.pid, related.switches.prev, related.switches.next)
-    lowest = min((int(one.min()) for one in ids if one.size), default=0)
-    highest = max((int(one.max()) for one in ids if one.size), default=0)
-    if lowest < 0 or highest >= THREADS or len(trace) >= 1 << 31:
-        return None
-    met = np.zeros(highest + 1, bool)
-    for one in ids:
-        met[one] = True
-    nobody = np.zeros(highest + 1, np.uint8)
-    nobody[[pid for pid in np.flatnonzero(met).tolist() if is_kernel_thread(pid)]] = 1
-    return nobody
-
-
-def _bare_calls(trace: Trace) -> Ints:
-    """Return the functions run for other CPUs that must stand for their IPIs, as the trace has no events of those."""
-    rows = trace.rows("csd_function_entry")
-    if not rows.size or trace.rows("call_function_single_entry", "call_function_entry").size:
-        return rows[:0]
-    bare: Ints = rows[trace.field(rows, "csd_function_entry", "csd") != 0]
-    return bare
-
-
 def _compiled(
     lib: ctypes.CDLL,
     trace: Trace,
     cpu: int,
     related: Related,
-    rows: Ints,
     bare: Ints,
     nobody: NDArray[np.uint8],
     *,
@@ -223,14 +194,16 @@ def _compiled(
                 kind[type_] = CODE[ENTRIES[name]]
             elif name in CLOSES and trace.has(CLOSES[name]):
                 opener[type_] = trace.formats.by_name[CLOSES[name]].id
-    counts = np.bincount(what[trace.type[rows]], minlength=len(_WHAT))
+    counts = np.zeros(len(_WHAT), np.int64)  # of all CPUs: what is not used of the room costs no memory
+    for name, number in _WHAT.items():
+        counts[number] += trace.count(name)
     opened = int(counts[_OPENS] + counts[_NMI] + counts[_PART])
     room = opened + 2 * int(counts[_SWITCHES]) + (int(counts[_CALLS] + counts[_FAULTS]) if own else 0)
     parts = int(counts[_PART] + counts[_WORKS])
     switches = related.switches
     columns: dict[str, NDArray[Any]] = {
-        "rows": rows.astype(np.int32),
         **{name: np.ascontiguousarray(getattr(trace, name)) for name in ("ts", "type", "pid")},
+        "on": np.ascontiguousarray(trace.cpu),
         "what": what,
         "kind": kind,
         "opener": opener,
@@ -249,7 +222,7 @@ def _compiled(
         "part": np.empty(parts, np.int32),
     }
     walk = _Walk(
-        n_rows=len(rows),
+        n_rows=len(trace),
         n_lost=len(trace.lost),
         n_bare=len(bare),
         n_forgets=len(columns["forgets"]),

@@ -144,6 +144,13 @@ class Trace:
         """Whether the trace describes such an event (it need not have happened)."""
         return event in self.formats.by_name
 
+    def count(self, event: str) -> int:
+        """Return how many events of one kind there are among the rows."""
+        known = self.formats.by_name.get(event)
+        return (
+            0 if known is None or known.id >= len(self._starts) - 1 else int(np.diff(self._starts[known.id :][:2])[0])
+        )
+
     def rows(self, *events: str) -> Ints:
         """Return the rows of these kinds of events in time order; a kind without a description has none.
 

@@ -24,9 +24,8 @@ struct stretch {
 struct walk {
 	int64_t n_rows, n_lost, n_bare, n_forgets;
 	int64_t n, n_parts, own, cpu;              /* how many were made; whether own entries are wanted */
-	const int32_t *rows;
-	const int64_t *ts;
-	const uint16_t *type;
+	const int64_t *ts;                         /* n_rows of each of these, of all CPUs */
+	const uint16_t *type, *on;
 	const int32_t *pid;
 	const uint8_t *what, *kind;                /* 65536: of a type what it does, and the kind that it opens */
 	const uint16_t *opener;                    /* 65536: of a type that closes, which it closes */
@@ -39,7 +38,7 @@ struct walk {
 	const int64_t *lost_after, *lost_before;   /* gaps of all CPUs: n_lost */
 	const int64_t *bare;                       /* rows of functions that stand for their IPI */
 	struct thread *threads;                    /* by thread id, all zero */
-	int32_t *open;                             /* room for n_rows */
+	int32_t *open;
 	struct stretch *made;
 	int32_t *part_of, *part;                   /* of each part its stretch and its row */
 	uint8_t kind_call, kind_fault, kind_nmi, kind_switch, kind_ipi, kind_softirq;
@@ -240,11 +239,12 @@ void nostale_walk(struct walk *it)
 	struct state s = { .it = it, .since = 1 };
 	int64_t k = 0, forget = 0, bare = 0;
 
-	for (int64_t i = 0; i < it->n_rows; i++) {
-		int64_t row = it->rows[i];
+	for (int64_t row = 0; row < it->n_rows; row++) {
 		uint16_t type = it->type[row];
 		enum what what = it->what[type];
 
+		if (it->on[row] != it->cpu)
+			continue;
 		for (; forget < it->n_forgets && it->ts[row] >= it->forgets[forget]; forget++) {
 			s.depth = s.running = s.last = 0;      /* what is open has no known end */
 			s.since++;

@@ -15,14 +15,24 @@ from nostale.watch.spans import CLOSES, ENTRIES, EXITS, OTHERS, Span
 from nostale.watch.trace import Trace
 
 
-def walk_slowly(trace: Trace, cpu: int, related: Related, rows: Ints, bare: Ints) -> list[Span]:
+def bare_calls(trace: Trace) -> Ints:
+    """Return the functions run for other CPUs that must stand for their IPIs, as the trace has no events of those."""
+    rows = trace.rows("csd_function_entry")
+    if not rows.size or trace.rows("call_function_single_entry", "call_function_entry").size:
+        return rows[:0]
+    bare: Ints = rows[trace.field(rows, "csd_function_entry", "csd") != 0]
+    return bare
+
+
+def walk_slowly(trace: Trace, cpu: int, related: Related, bare: Ints) -> list[Span]:
     """Return the stretches of one CPU, whoever was running, in order of the events that opened them.
 
     Args:
-        rows: the CPU's events of the kinds that are looked at.
-        bare: rows of functions run for other CPUs that must stand for their IPIs.
+        bare: by `bare_calls`.
     """
     walk = _Walk(trace, cpu, related, frozenset(bare.tolist()))
+    rows = trace.rows(*ENTRIES, *EXITS, *OTHERS)
+    rows = rows[trace.cpu[rows] == cpu]
     names = {trace.formats.by_name[name].id: name for name in (*ENTRIES, *EXITS, *OTHERS) if trace.has(name)}
     switches = {row: number for number, row in enumerate(related.switches.rows.tolist())}
     lost = sorted((one.before_ns for one in trace.lost if one.cpu == cpu), reverse=True)

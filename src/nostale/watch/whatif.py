@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from nostale.contract import Breaks, Interruption, Kind, Vanishes, WhatIf, Work
+from nostale.contract.breaks import sums
 from nostale.watch.joins import Joins
 
 YES, NO, UNKNOWN = Vanishes.YES, Vanishes.NO, Vanishes.UNKNOWN
@@ -40,7 +41,10 @@ def with_what_if(breaks: Breaks, joins: Joins) -> Breaks:
         if one.kind in (Kind.TIMER_TICK, Kind.TIMER, Kind.DEVICE_IRQ):
             before[one.cpu] = one
     return replace(
-        breaks, alike=tuple(replace(breaks.alike[number], what_if=told) for number, told in alike), which=which
+        breaks,
+        alike=tuple(replace(breaks.alike[number], what_if=told) for number, told in alike),
+        which=which,
+        summed=sums(which, breaks.duration_ns, len(alike)),
     )
 
 
