@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +30,11 @@ class Columns:
         if not rows.size:
             return np.zeros(0, np.int64)
         return self.joins.trace.field(rows, event, name).astype(np.int64)
+
+    def each(self, event: str, *names: str) -> Iterator[tuple[int, ...]]:
+        """Yield the row of each event of one kind, and some of its numbers."""
+        rows = self.joins.trace.rows(event)
+        return zip(rows.tolist(), *(self.field(rows, event, name).tolist() for name in names))
 
     def is_a(self, rows: Ints, event: str) -> NDArray[np.bool_]:
         trace = self.joins.trace

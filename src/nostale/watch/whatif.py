@@ -8,6 +8,7 @@ here it is only said which interruptions it would spare.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -16,6 +17,7 @@ import numpy as np
 
 from nostale.contract import Breaks, Interruption, Kind, Vanishes, WhatIf, Work
 from nostale.contract.breaks import sums
+from nostale.watch.columns import Columns
 from nostale.watch.joins import Joins
 
 YES, NO, UNKNOWN = Vanishes.YES, Vanishes.NO, Vanishes.UNKNOWN
@@ -53,7 +55,7 @@ class _Look:
     """What the measures need to know of the moment of an interruption."""
 
     joins: Joins
-    waiting: dict[int, tuple[list[int], list[frozenset[int]]]] = field(default_factory=dict)
+    waiting: dict[int, tuple[array[int], array[int]]] = field(default_factory=dict)
 
     def row(self, one: Interruption) -> int:
         """Return the first row of the interruption's CPU at its start."""
@@ -82,46 +84,46 @@ class _Look:
             return True, "the task was in user mode (its last page fault, long before, is taken to be over)"
         return True, "the task was in user mode"
 
-    def others_waiting(self, one: Interruption) -> frozenset[int] | None:
-        """Return the tasks that were runnable on the CPU but not running; None where that is not known."""
-        trace = self.joins.trace
-        if not all(map(trace.has, _QUEUE)):
+    def other_waiting(self, one: Interruption) -> int | None:
+        """Return a task that was runnable on the CPU but not running, 0 for none; None where that is not known."""
+        if not all(map(self.joins.trace.has, _QUEUE)):
             return None
         if one.cpu not in self.waiting:
             self.waiting[one.cpu] = self._waiting(one.cpu)
-        rows, queues = self.waiting[one.cpu]
-        at = int(np.searchsorted(rows, self.row(one))) - 1
-        return queues[at] if at >= 0 else frozenset()
+        rows, lowest = self.waiting[one.cpu]
+        at = bisect_left(rows, self.row(one)) - 1
+        return lowest[at] if at >= 0 else 0
 
-    def _waiting(self, cpu: int) -> tuple[list[int], list[frozenset[int]]]:
-        joins = self.joins
-        trace = joins.trace
-        rows: list[int] = []
-        queues: list[frozenset[int]] = []
-        queue: frozenset[int] = frozenset()
+    def _waiting(self, cpu: int) -> tuple[array[int], array[int]]:
+        """Return the rows after which the tasks waiting for a CPU were others, and the lowest of these tasks or 0."""
+        trace, columns = self.joins.trace, Columns(self.joins)
+        rows, lowest = array("q"), array("q")
+        queue: set[int] = set()
         running: set[int] = set()
-        for row in trace.rows(*_QUEUE).tolist():
-            event = joins.event(row)
-            if event == "sched_waking":  # its target_cpu is where the task last ran: a move from there follows
-                pid = joins.number(row, event, "pid")
-                if joins.number(row, event, "target_cpu") != cpu or pid in running:  # one that only meant to sleep
+        events = [(row, 0, pid, to) for row, pid, to in columns.each("sched_waking", "pid", "target_cpu")]
+        events += [(row, 1, pid, to) for row, pid, to in columns.each("sched_migrate_task", "pid", "dest_cpu")]
+        stays = dict(zip(self.joins.related.switches.rows.tolist(), self.joins.related.switches.runnable.tolist()))
+        events += [(row, 2, left, came) for row, left, came in columns.each("sched_switch", "prev_pid", "next_pid")]
+        events.sort()
+        for row, event, pid, to in events:
+            before = len(queue)
+            if event == 0:  # its target_cpu is where the task last ran: a move from there follows
+                if to != cpu or pid in running:  # one that only meant to sleep
                     continue
-                following = queue | {pid}
-            elif event == "sched_migrate_task":
-                pid, here = joins.number(row, event, "pid"), joins.number(row, event, "dest_cpu") == cpu
-                following = queue | {pid} if here else queue - {pid}
+                queue.add(pid)
+            elif event == 1:
+                queue.add(pid) if to == cpu else queue.discard(pid)
             else:
-                came, left = joins.number(row, event, "next_pid"), joins.number(row, event, "prev_pid")
-                running.discard(left)
-                running.add(came)
-                following = queue - {came}
-                if int(trace.cpu[row]) == cpu and left and not joins.number(row, "sched_switch", "prev_state") & 0xFF:
-                    following |= {left}
-            if following != queue:
-                queue = following
+                running.discard(pid)
+                running.add(to)
+                queue.discard(to)
+                if pid and stays[row] and int(trace.cpu[row]) == cpu:
+                    queue.add(pid)
+                    before = -1  # one may have come and another gone
+            if len(queue) != before:
                 rows.append(row)
-                queues.append(queue)
-        return rows, queues
+                lowest.append(min(queue, default=0))
+        return rows, lowest
 
 
 Measure = Callable[[Interruption, Interruption | None, _Look], Told]
@@ -146,12 +148,11 @@ def _nohz_full(one: Interruption, entry: Interruption | None, look: _Look) -> To
 def _tick(one: Interruption, look: _Look) -> Told:
     if one.cause.detail.startswith("it was not stopped"):
         return NO, one.cause.detail
-    others = look.others_waiting(one)
-    if others is None:
+    other = look.other_waiting(one)
+    if other is None:
         return UNKNOWN, f"not all of {', '.join(_QUEUE)} were recorded: whether another task was runnable is not known"
-    if others:
-        pid = min(others)
-        return NO, f"another task was runnable on this CPU: {look.joins.comm(pid) or '?'}-{pid}"
+    if other:
+        return NO, f"another task was runnable on this CPU: {look.joins.comm(other) or '?'}-{other}"
     return YES, "no other task was runnable on this CPU (CPU timers and perf events, which need it too, leave no event)"
 
 
