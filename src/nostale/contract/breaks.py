@@ -108,15 +108,19 @@ class Breaks(Sequence[Interruption]):
     def __getitem__(self, at: int | slice) -> Interruption | tuple[Interruption, ...]:
         if isinstance(at, slice):
             return tuple(self[one] for one in range(len(self))[at])
-        return self._made(*(column[at] for column in self._columns()))
+        return self.made(*(column[at] for column in self._columns()))
 
     def __iter__(self) -> Iterator[Interruption]:
-        return map(self._made, *self._columns())
+        return map(self.made, *self._columns())
+
+    def rows(self) -> Iterator[tuple[int, ...]]:
+        """Yield of each interruption which, cpu, pid, start_ns, duration_ns, end_ns, at_most_ns and sent_ns."""
+        return zip(*self._columns())
 
     def _columns(self) -> tuple[Sequence[int], ...]:
         return tuple(getattr(self, name) for name in _COLUMNS)
 
-    def _made(
+    def made(
         self,
         which: int,
         cpu: int,
@@ -127,6 +131,7 @@ class Breaks(Sequence[Interruption]):
         at_most_ns: int,
         sent_ns: int,
     ) -> Interruption:
+        """Return the interruption of one row."""
         alike = self.alike[which]
         return Interruption(
             cpu,

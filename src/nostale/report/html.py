@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from typing import Any, Final
 
-from nostale.contract import Answer, Holds, Interruption, Result, Total, Unknown, Vanishes, Violated, totals
+from nostale.contract import Answer, Breaks, Holds, Interruption, Result, Total, Unknown, Vanishes, Violated, totals
 from nostale.report.interruptions import CHANGE_HEADS, change_rows, sender_of, span_us
 from nostale.report.line import safe
 
@@ -64,10 +64,10 @@ def _text(value: object) -> str:
 
 
 def _body(answer: Answer) -> Iterator[str]:
-    breaks = answer.breaks or ()
+    breaks = answer.breaks
     yield f"<header><h1>{_text(answer.target)}</h1>{_word(answer.verdict)}</header>"
-    if answer.breaks is not None:
-        yield f'<p class="sum">{_text(_summary(answer))}</p>'
+    if breaks is not None:
+        yield f'<p class="sum">{_text(_summary(breaks, answer))}</p>'
     for note in answer.notes:
         yield f'<p class="note">{_text(note)}</p>'
     if breaks:
@@ -84,17 +84,17 @@ def _body(answer: Answer) -> Iterator[str]:
     yield from _table(("what", ""), rows)
 
 
-def _summary(answer: Answer) -> str:
-    breaks = answer.breaks or ()
-    known = [one.duration_ns for one in breaks if one.duration_ns is not None]
+def _summary(breaks: Breaks, answer: Answer) -> str:
+    sums = [one for _, one in breaks.sums()]
+    worst_ns = max((one.worst_ns for one in sums if one.worst_ns is not None), default=None)
     seconds = int(str(answer.coverage.get("span_ns", 0))) / 1e9
-    worst = f", the longest {max(known) / 1e3:,.1f} us" if known else ""
-    return f"{len(breaks):,} interruptions in {seconds:,.3f} s, {sum(known) / 1e3:,.1f} us in all{worst}"
+    worst = "" if worst_ns is None else f", the longest {worst_ns / 1e3:,.1f} us"
+    total_ns = sum(one.total_ns for one in sums)
+    return f"{len(breaks):,} interruptions in {seconds:,.3f} s, {total_ns / 1e3:,.1f} us in all{worst}"
 
 
-def _timeline(breaks: Sequence[Interruption]) -> Iterator[str]:
-    drawn = sorted(breaks, key=lambda one: -(one.duration_ns or 0))[:_DRAWN]
-    drawn.sort(key=lambda one: (one.start_ns, one.cpu))
+def _timeline(breaks: Breaks) -> Iterator[str]:
+    drawn = sorted(breaks.longest(_DRAWN), key=lambda one: (one.start_ns, one.cpu))
     yield "<h2>Timeline</h2>"
     if len(drawn) < len(breaks):
         yield f'<p class="note">the {len(drawn):,} longest of {len(breaks):,} are drawn</p>'
@@ -167,22 +167,24 @@ def _causes(summed: Iterable[Total]) -> Iterator[str]:
     yield "</tbody></table>"
 
 
-def _what_if(breaks: Sequence[Interruption]) -> Iterator[str]:
-    measures = list(dict.fromkeys(each.measure for one in breaks for each in one.what_if))
+def _what_if(breaks: Breaks) -> Iterator[str]:
+    told = [(each, one) for alike, one in breaks.sums() for each in alike.what_if]
+    measures = list(dict.fromkeys(each.measure for each, _ in told))
     if not measures:
         return
     yield "<h2>What if</h2>"
     rows = []
     for measure in measures:
-        told = [(one, each) for one in breaks for each in one.what_if if each.measure == measure]
-        spared = [one.duration_ns or 0 for one, each in told if each.vanishes is Vanishes.YES]
-        unknown = sum(each.vanishes is Vanishes.UNKNOWN for _, each in told)
-        rows.append((measure, f"{len(spared):,}", f"{sum(spared) / 1e3:,.1f}", f"{unknown:,}"))
+        mine = [(each.vanishes, one) for each, one in told if each.measure == measure]
+        spared = [one for vanishes, one in mine if vanishes is Vanishes.YES]
+        unknown = sum(one.count for vanishes, one in mine if vanishes is Vanishes.UNKNOWN)
+        count, total_ns = sum(one.count for one in spared), sum(one.total_ns for one in spared)
+        rows.append((measure, f"{count:,}", f"{total_ns / 1e3:,.1f}", f"{unknown:,}"))
     yield from _table(("measure", "would vanish", "us spared", "not known"), rows, numbers=3)
 
 
-def _longest(breaks: Sequence[Interruption]) -> Iterator[str]:
-    ordered = sorted(breaks, key=lambda one: (-(one.duration_ns or 0), one.start_ns))[:_LISTED]
+def _longest(breaks: Breaks) -> Iterator[str]:
+    ordered = breaks.longest(_LISTED)
     yield f"<h2>The longest {len(ordered)} of {len(breaks):,}</h2>"
     heads = ("at (s)", "CPU", "interrupted", "arrived as", "cause", "sent by", "system call", "function", "us")
     rows = (

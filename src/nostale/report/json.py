@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from json.encoder import encode_basestring
 from typing import Any, Final
 
 from nostale.contract import (
     Answer,
+    Breaks,
     Cause,
     Change,
     Checked,
@@ -23,9 +24,10 @@ from nostale.contract import (
     Violated,
     totals,
 )
+from nostale.contract.breaks import NONE
 
 Object = dict[str, Any]
-_CAUSES: Final = 1 << 12
+_TIME: Final = "\x01"  # stands for a time: a string of JSON has no such character
 _WRITTEN_AT_ONCE: Final = 1 << 10
 
 
@@ -46,10 +48,9 @@ def json_pieces(answer: Answer) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Each:
-    """A list that is made an element at a time, as it is written."""
+    """A list whose elements are written one at a time; `texts` is told how deep they stand."""
 
-    of: Iterable[Any]
-    made: Callable[[Any], Object]
+    texts: Callable[[int], Iterator[str]]
 
 
 class _Written(str):
@@ -63,8 +64,8 @@ def _pieces(value: Any, depth: int) -> Iterator[str]:  # noqa: ANN401  # whateve
     inner, end = "\n" + " " * (depth + 1), "\n" + " " * depth
     if isinstance(value, _Each):
         before, some = "[", list[str]()
-        for one in value.of:
-            some += (before, inner, _text(value.made(one), depth + 1))
+        for text in value.texts(depth + 1):
+            some += (before, inner, text)
             before = ","
             if len(some) > _WRITTEN_AT_ONCE:
                 yield "".join(some)
@@ -123,7 +124,7 @@ def _answer(answer: Answer) -> Object:
             "complete": search.complete,
         }
     if answer.breaks is not None:
-        made["breaks"] = _Each(answer.breaks, _interruption)
+        made["breaks"] = _Each(partial(_interruptions, answer.breaks))
         made["causes"] = [_total(one) for one in totals(answer.breaks)]
     if answer.changes is not None:
         made["changes"] = [_change(one) for one in answer.changes]
@@ -220,13 +221,29 @@ def _change(one: Change) -> Object:
     }
 
 
+def _interruptions(breaks: Breaks, depth: int) -> Iterator[str]:
+    """Yield each interruption as it stands in the text: those alike have one form, into which the times are put."""
+    forms: dict[tuple[int | bool, ...], str] = {}
+    for row in breaks.rows():
+        which, cpu, pid, start_ns, duration_ns, end_ns, at_most_ns, sent_ns = row
+        key = (which, cpu, pid, duration_ns == NONE, end_ns == NONE, at_most_ns == NONE, sent_ns == NONE)
+        form = forms.get(key)
+        if form is None:
+            made = _text(_interruption(breaks.made(*row)), depth)
+            form = forms[key] = made.replace("%", "%%").replace(_TIME, "%d")
+        # In the order of their names.
+        times = (at_most_ns, sent_ns, duration_ns, end_ns, start_ns)
+        yield form % tuple([time for time in times if time != NONE])
+
+
 def _interruption(one: Interruption) -> Object:
+    """Return an interruption with a place for each of its times."""
     made: Object = {
         "cpu": one.cpu,
-        "start_ns": one.start_ns,
-        "duration_ns": one.duration_ns,
+        "start_ns": _Written(_TIME),
+        "duration_ns": None if one.duration_ns is None else _Written(_TIME),
         "kind": str(one.kind),
-        "cause": _written(one.cause),
+        "cause": _cause(one.cause),
         "remedy": one.remedy,
         "task": one.task,
         "pid": one.pid,
@@ -235,18 +252,12 @@ def _interruption(one: Interruption) -> Object:
         made["remedy_source"] = one.source
     for name in ("at_most_ns", "end_ns"):
         if getattr(one, name) is not None:
-            made[name] = getattr(one, name)
+            made[name] = _Written(_TIME)
     if one.what_if:
         made["what_if"] = [
             {"measure": each.measure, "vanishes": str(each.vanishes), "why": each.why} for each in one.what_if
         ]
     return made
-
-
-@lru_cache(_CAUSES)
-def _written(cause: Cause) -> _Written:
-    """Return a cause as it stands in a break: most breaks share theirs with many others."""
-    return _Written(_text(_cause(cause), 0))
 
 
 def _cause(cause: Cause) -> Object:
@@ -264,7 +275,7 @@ def _cause(cause: Cause) -> Object:
     if cause.detail:
         made["detail"] = cause.detail
     if cause.sent_ns is not None:
-        made["sent_ns"] = cause.sent_ns
+        made["sent_ns"] = _Written(_TIME)
     if cause.chain:
         made["chain"] = [
             {"how": one.how, "cpu": one.cpu, "task": one.task, "pid": one.pid, "syscall": one.syscall}
