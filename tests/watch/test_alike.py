@@ -86,6 +86,13 @@ def test_each_interruption_is_told_as_by_itself(way, seed):
     assert list(analyse(trace, own=False).breaks) == one_by_one(trace, [0, 1], own=False)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_in_pieces_it_is_told_as_at_once(monkeypatch, seed):
+    monkeypatch.setattr("nostale.watch.alike._AT_ONCE", 5)
+    trace = made(seed)
+    assert list(analyse(trace, [1]).breaks) == one_by_one(trace, [1])
+
+
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_each_interruption_of_a_recording_is_told_as_by_itself(shared, way, name):
     trace = read_trace(shared / f"data/watch/{name}.dat")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from nostale.watch.causes import told
 from nostale.watch.columns import Columns
 from nostale.watch.group import grouped
 from nostale.watch.joins import Joins
-from nostale.watch.keys import SENT, Items, Keys, items_of
+from nostale.watch.keys import SENT, TURN, Items, Keys, items_of
 from nostale.watch.related import NONE
 from nostale.watch.remedies import remedy
 from nostale.watch.ring import Ints
@@ -37,7 +37,8 @@ def breaks_of(stretches: Stretches, chosen: Ints, joins: Joins, others: Iterable
     return _Told(stretches, joins).breaks(chosen, tuple(others))
 
 
-_KEPT = ("cpu", "pid", "start", "end", "nested", "at_most")  # of a stretch, for what ran in it
+_AT_ONCE: Final = 1 << 17  # stretches: so that the memory for keys does not grow with the recording
+_KEPT: Final = ("cpu", "pid", "start", "end", "nested", "at_most")  # of a stretch, for what ran in it
 
 
 @dataclass(slots=True, eq=False)
@@ -46,11 +47,17 @@ class _Told:
     joins: Joins
     columns: Columns = field(init=False)
     alike: dict[tuple[Kind, Cause], int] = field(default_factory=dict)
+    known: dict[bytes, tuple[int, bool]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.columns = Columns(self.joins)
 
     def breaks(self, chosen: Ints, others: Sequence[Interruption]) -> Breaks:
+        pieces = np.array_split(chosen, 1 + len(chosen) // _AT_ONCE)
+        return self._joined(_Part.of_all([self._told(some) for some in pieces]), others)
+
+    def _told(self, chosen: Ints) -> _Part:
+        """Tell what ran in some stretches."""
         wanted = np.zeros(len(self.stretches), bool)
         wanted[chosen] = True
         keys = self._keys(chosen, wanted)
@@ -60,14 +67,14 @@ class _Told:
         kept = wanted[items.of] & ~by_itself[items.of]
         items, sender = items.among(kept), keys.sender[kept]
         group, first = grouped(keys.key, np.flatnonzero(kept))
+        which, sent = self._representatives(items, first, keys.key[np.flatnonzero(kept)[first]])
         del keys
-        which, sent = self._representatives(items, first)
         sent_ns = np.where(sent[group], self.columns.times(sender), NO_TIME)
         made = self.stretches.made
         begins_later = (items.number > 0) & ~np.isin(made["kind"][items.of], [CODE[kind] for kind in SENT])
         start = np.where(begins_later, self.columns.times(items.row), made["start"][items.of])
-        parts = [_Part(items.of, which[group], start, sent_ns), self._by_themselves(np.flatnonzero(by_itself & wanted))]
-        return self._joined(_Part.of_all(parts), others)
+        others = self._by_themselves(np.flatnonzero(by_itself & wanted))
+        return _Part.of_all([_Part(items.of, which[group], start, sent_ns), others])
 
     def _keys(self, chosen: Ints, wanted: NDArray[np.bool_]) -> Keys:
         """Return the keys of what ran in the chosen stretches, and in those that gave a task its turn."""
@@ -80,12 +87,24 @@ class _Told:
         items = items_of(self.stretches, np.flatnonzero(wanted | besides), self.columns)
         return Keys(items, self.stretches, self.columns)
 
-    def _representatives(self, items: Items, first: NDArray[np.int32]) -> tuple[Ints, NDArray[np.bool_]]:
-        """Tell the first of each group: its entry in `alike`, and whether its sender's time is known."""
+    def _representatives(
+        self, items: Items, first: NDArray[np.int32], keys: NDArray[np.int64]
+    ) -> tuple[Ints, NDArray[np.bool_]]:
+        """Tell the first of each group: its entry in `alike`, and whether its sender's time is known.
+
+        Args:
+            keys: of each group its key.
+        """
         which, sent = np.zeros(len(first), np.int64), np.zeros(len(first), bool)
-        for group, (at, number) in enumerate(zip(items.of[first].tolist(), items.number[first].tolist())):
-            _, kind, cause = told(self.stretches.span(at), self.joins)[number]
-            which[group], sent[group] = self._alike(kind, cause), cause.sent_ns is not None
+        places = zip(items.of[first].tolist(), items.number[first].tolist())
+        for group, ((at, number), key) in enumerate(zip(places, keys)):
+            known = self.known.get(key.tobytes())
+            if known is None:
+                _, kind, cause = told(self.stretches.span(at), self.joins)[number]
+                known = self._alike(kind, cause), cause.sent_ns is not None
+                if key[0] < TURN:  # whose keys number what else is looked at
+                    self.known[key.tobytes()] = known
+            which[group], sent[group] = known
         return which, sent
 
     def _by_themselves(self, chosen: Ints) -> _Part:

@@ -33,7 +33,7 @@ _PARTS: Final = {
 SENT: Final = (Kind.IPI_RESCHEDULE, Kind.IRQ_WORK)  # told by each that was sent
 _SENDS: Final = ("ipi_send_cpu", "ipi_send_cpumask")
 # Beside the codes of kinds: of a thing that its stretch tells, and of switches for two more reasons.
-_BARE, _YIELD, _TURN = (turn * len(CODE) for turn in (1, 2, 3))
+_BARE, _YIELD, TURN = (turn * len(CODE) for turn in (1, 2, 3))
 Mask = NDArray[np.bool_]
 
 
@@ -144,7 +144,7 @@ class Keys:
         turn, via = turn[via != NONE], via[via != NONE]
         groups, _ = grouped(self.key, via)
         self.key[turn] = 0
-        self.key[turn, 0], self.key[turn, 1], self.key[turn, 2] = _TURN, self._of(turn, "next_pid"), groups
+        self.key[turn, 0], self.key[turn, 1], self.key[turn, 2] = TURN, self._of(turn, "next_pid"), groups
         self.sender[turn] = self.sender[via]
 
     def _sent(self, mine: Mask, function: NDArray[np.int64], senders: Ints) -> None:
