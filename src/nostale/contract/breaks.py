@@ -154,10 +154,11 @@ class Breaks(Sequence[Interruption]):
 
     def longest(self, most: int) -> tuple[Interruption, ...]:
         """Return the longest, at most so many, the first ones first where they are as long; the rest do not count."""
-        lengths = [max(0, one) for one in self.duration_ns]
-        least = min(nlargest(most, lengths), default=0)
-        enough = [at for at, length in enumerate(lengths) if length >= least]
-        return tuple(self[at] for at in sorted(enough, key=lambda at: -lengths[at])[:most])
+        lengths = self.duration_ns
+        least = max(0, min(nlargest(most, lengths), default=0))
+        # One of unknown length counts as one of 0.
+        enough = [at for at, length in enumerate(lengths) if length >= least] if least else range(len(lengths))
+        return tuple(self[at] for at in sorted(enough, key=lambda at: -max(0, lengths[at]))[:most])
 
 
 def sums(which: Sequence[int], lengths_ns: Sequence[int], many: int) -> tuple[Sum, ...]:
