@@ -24,6 +24,7 @@ from nostale.watch.related import NONE
 from nostale.watch.remedies import remedy
 from nostale.watch.ring import Ints
 from nostale.watch.stretches import CODE, Stretches
+from nostale.watch.threads import last_of_each
 
 
 def breaks_of(stretches: Stretches, chosen: Ints, joins: Joins, others: Iterable[Interruption] = ()) -> Breaks:
@@ -53,11 +54,25 @@ class _Told:
         self.columns = Columns(self.joins)
 
     def breaks(self, chosen: Ints, others: Sequence[Interruption]) -> Breaks:
-        pieces = np.array_split(chosen, 1 + len(chosen) // _AT_ONCE)
-        return self._joined(_Part.of_all([self._told(some) for some in pieces]), others)
+        pieces = [self._told(some) for some in np.array_split(chosen, 1 + len(chosen) // _AT_ONCE)]
+        elsewhere = Breaks.of(others)
+        if others:
+            pieces.append({name: np.array(getattr(elsewhere, name), np.int64) for name in pieces[0]})
+            pieces[-1]["which"] += len(self.alike)
+        columns = {name: np.concatenate([piece.pop(name) for piece in pieces]) for name in list(pieces[0])}
+        many = len(self.alike) + len(elsewhere.alike)
+        summed = _sums(columns["which"], columns["duration_ns"], many)
+        tasks = {pid: self.joins.comm(pid) or "" for pid in last_of_each(columns["pid"])[0].tolist()}
+        order = np.lexsort((columns["cpu"], columns["start_ns"]))
+        return Breaks(
+            (*(Alike(kind, cause, *remedy(kind, cause.kind)) for kind, cause in self.alike), *elsewhere.alike),
+            {**tasks, **elsewhere.tasks},
+            **{name: _plain(columns.pop(name)[order]) for name in list(columns)},
+            summed=summed,
+        )
 
-    def _told(self, chosen: Ints) -> _Part:
-        """Tell what ran in some stretches."""
+    def _told(self, chosen: Ints) -> dict[str, NDArray[Any]]:
+        """Tell what ran in some stretches, as columns that `Breaks` has."""
         wanted = np.zeros(len(self.stretches), bool)
         wanted[chosen] = True
         keys = self._keys(chosen, wanted)
@@ -74,7 +89,7 @@ class _Told:
         begins_later = (items.number > 0) & ~np.isin(made["kind"][items.of], [CODE[kind] for kind in SENT])
         start = np.where(begins_later, self.columns.times(items.row), made["start"][items.of])
         others = self._by_themselves(np.flatnonzero(by_itself & wanted))
-        return _Part.of_all([_Part(items.of, which[group], start, sent_ns), others])
+        return self._columns(_Part.of_all([_Part(items.of, which[group], start, sent_ns), others]))
 
     def _keys(self, chosen: Ints, wanted: NDArray[np.bool_]) -> Keys:
         """Return the keys of what ran in the chosen stretches, and in those that gave a task its turn."""
@@ -119,37 +134,21 @@ class _Told:
     def _alike(self, kind: Kind, cause: Cause) -> int:
         return self.alike.setdefault((kind, cause.at(None)), len(self.alike))
 
-    def _joined(self, part: _Part, others: Sequence[Interruption]) -> Breaks:
+    def _columns(self, part: _Part) -> dict[str, NDArray[Any]]:
         items = Items(part.of, part.which)
         made = {name: self.stretches.made[name][part.of] for name in _KEPT}
-        known = made["end"] != NO_TIME
         end = np.where(items.last, made["end"], np.append(part.start[1:], 0))
         length = np.where(items.many, end - part.start, made["end"] - made["start"] - made["nested"])
-        elsewhere = Breaks.of(others)
-        first = len(self.alike)
-        columns = {
-            "which": part.which,
+        return {
+            "which": part.which.astype(np.int32),
             "cpu": made["cpu"],
             "pid": made["pid"],
             "start_ns": part.start,
-            "duration_ns": np.where(known, np.maximum(0, length), NO_TIME),
+            "duration_ns": np.where(made["end"] == NO_TIME, NO_TIME, np.maximum(0, length)),
             "end_ns": end,
             "at_most_ns": np.where(items.many, NO_TIME, made["at_most"]),
             "sent_ns": part.sent,
         }
-        if others:
-            more = {name: np.array(getattr(elsewhere, name), np.int64) for name in columns}
-            more["which"] += first
-            columns = {name: np.concatenate([column, more[name]]) for name, column in columns.items()}
-        order = np.lexsort((columns["cpu"], columns["start_ns"]))
-        told_alike = [Alike(kind, cause, *remedy(kind, cause.kind)) for kind, cause in self.alike]
-        tasks = {pid: self.joins.comm(pid) or "" for pid in np.unique(made["pid"]).tolist()}
-        return Breaks(
-            (*told_alike, *elsewhere.alike),
-            {**elsewhere.tasks, **tasks},
-            **{name: _plain(column[order]) for name, column in columns.items()},
-            summed=_sums(columns["which"], columns["duration_ns"], first + len(elsewhere.alike)),
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

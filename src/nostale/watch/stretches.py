@@ -125,29 +125,15 @@ def stretches(
     """
     lib, bare = library(worth_compiling=False), bare_calls(trace)
     if lib is None or not fits(trace, related.switches.prev, related.switches.next):
-        walked = (walk_slowly(trace, cpu, related, bare) for cpu in cpus)
-        found = [of_spans(spans, trace, is_kernel_thread, own=own) for spans in walked]
+        spans = [span for cpu in cpus for span in walk_slowly(trace, cpu, related, bare)]
+        found = of_spans(spans, trace, is_kernel_thread, own=own)
     else:
         nobody = table(is_kernel_thread, trace.pid, related.switches.prev, related.switches.next)
-        found = [_compiled(lib, trace, cpu, related, bare, nobody, own=own) for cpu in cpus]
-    return _joined(found, {one.id: one.name for one in trace.formats.by_id.values()})
+        found = _compiled(lib, trace, cpus, related, bare, nobody, own=own)
+    return Stretches(*found, {one.id: one.name for one in trace.formats.by_id.values()})
 
 
 Columns = tuple[NDArray[Any], NDArray[np.int32], NDArray[np.int32]]
-
-
-def _joined(found: Sequence[Columns], names: dict[int, str]) -> Stretches:
-    first, parts = 0, []
-    for made, part_of, _ in found:
-        made["via"][made["via"] >= 0] += first
-        parts.append(part_of + np.int32(first))
-        first += len(made)
-    if len(found) == 1:
-        return Stretches(*found[0], names)
-    made = np.concatenate([one[0] for one in found]) if found else np.zeros(0, STRETCH)
-    part_of = np.concatenate(parts) if found else np.zeros(0, np.int32)
-    part = np.concatenate([one[2] for one in found]) if found else np.zeros(0, np.int32)
-    return Stretches(made, part_of, part, names)
 
 
 def of_spans(spans: Sequence[Span], trace: Trace, is_kernel_thread: Callable[[int], bool], *, own: bool) -> Columns:
@@ -178,7 +164,7 @@ def of_spans(spans: Sequence[Span], trace: Trace, is_kernel_thread: Callable[[in
 def _compiled(
     lib: ctypes.CDLL,
     trace: Trace,
-    cpu: int,
+    cpus: Sequence[int],
     related: Related,
     bare: Ints,
     nobody: NDArray[np.uint8],
@@ -211,11 +197,9 @@ def _compiled(
         **{name: getattr(switches, name) for name in ("prev", "next", "runnable")},
         **{name: getattr(related, name) for name in ("came", "left", "call")},
         "nobody": nobody,
-        "forgets": np.array(sorted(one.before_ns for one in trace.lost if one.cpu == cpu), np.int64),
         "lost_after": np.array([one.after_ns for one in trace.lost], np.int64),
         "lost_before": np.array([one.before_ns for one in trace.lost], np.int64),
         "bare": bare,
-        "threads": np.zeros(len(nobody) * _THREAD_BYTES, np.uint8),
         "open": np.empty(opened, np.int32),
         "made": np.empty(room, STRETCH),
         "part_of": np.empty(parts, np.int32),
@@ -225,13 +209,16 @@ def _compiled(
         n_rows=len(trace),
         n_lost=len(trace.lost),
         n_bare=len(bare),
-        n_forgets=len(columns["forgets"]),
         own=own,
-        cpu=cpu,
         **{name: column.ctypes.data for name, column in columns.items()},
         **{f"kind_{name}": CODE[one] for name, one in _CODES.items()},
     )
-    lib.nostale_walk(byref(walk))
+    for cpu in cpus:  # one after the other into the same room
+        forgets = np.array(sorted(one.before_ns for one in trace.lost if one.cpu == cpu), np.int64)
+        threads = np.zeros(len(nobody) * _THREAD_BYTES, np.uint8)
+        walk.cpu, walk.n_forgets = cpu, len(forgets)
+        walk.forgets, walk.threads = forgets.ctypes.data, threads.ctypes.data
+        lib.nostale_walk(byref(walk))
     of, row = columns["part_of"][: walk.n_parts], columns["part"][: walk.n_parts]
     order = np.argsort(of, kind="stable")
     return columns["made"][: walk.n], of[order], row[order]

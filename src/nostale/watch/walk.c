@@ -23,7 +23,7 @@ struct stretch {
 
 struct walk {
 	int64_t n_rows, n_lost, n_bare, n_forgets;
-	int64_t n, n_parts, own, cpu;              /* how many were made; whether own entries are wanted */
+	int64_t n, n_parts, own, cpu;              /* how many were made so far; whether own entries are wanted */
 	const int64_t *ts;                         /* n_rows of each of these, of all CPUs */
 	const uint16_t *type, *on;
 	const int32_t *pid;
