@@ -24,7 +24,7 @@ EVENTS = (
     "csd_queue_cpu cpu={cpu} callsite=f func={func} csd={csd}", "csd_function_entry func={func} csd={csd}",
     "csd_function_exit func={func} csd={csd}", "ipi_send_cpu cpu={cpu} callsite={callsite} callback={callback}",
     "hrtimer_start hrtimer={csd} function={timer}", "hrtimer_expire_entry hrtimer={csd} function={timer}",
-    "hrtimer_expire_exit", "sched_waking pid={pid}",
+    "hrtimer_expire_exit", "sched_waking pid={pid}", "sched_wakeup pid={pid}",
     "workqueue_queue_work work={csd} function=vmstat_update",
     "workqueue_execute_start work={csd} function=vmstat_update", "workqueue_execute_end work={csd}",
     "sched_switch prev_pid={own} prev_state=0 next_pid={pid}",

@@ -230,6 +230,51 @@ def test_a_task_that_was_woken_and_took_the_cpu_is_told_by_its_waker():
     assert (one.cause.kind, one.cause.pid, one.cause.function) == (Work.WAKEUP, 7, "other")
 
 
+WAKEUP = """
+    1 100 8 sched_wakeup pid=9
+    1 110 8 sched_switch prev_pid=8 next_pid=9
+    1 150 9 sched_switch prev_pid=9 prev_state=1 next_pid=8
+"""
+
+
+def test_where_wakeups_alone_are_recorded_a_wakeup_is_told_of_which_the_waker_is_not_known():
+    """Since v4.3 a sched_wakeup is emitted where the task wakes, not by its waker; most recordings have no other."""
+    (one,) = breaks(WAKEUP)
+    assert (one.cause.kind, one.cause.cpu, one.cause.pid, one.cause.function) == (Work.WAKEUP, None, None, "other")
+    assert one.cause.looked_at == "the trace has no sched_waking events, which would tell"
+    (one,) = breaks(WAKEUP.replace("wakeup pid=9", "wakeup pid=7"))
+    assert (one.cause.kind, one.cause.looked_at) == (
+        Work.UNKNOWN,
+        "no sched_wakeup of other, and no kernel entry just before",
+    )
+
+
+def test_where_the_trace_has_sched_waking_a_sched_wakeup_tells_nothing():
+    (one,) = breaks(WAKEUP + "0 200 7 sched_waking pid=30")
+    assert (one.cause.kind, one.cause.looked_at[:24]) == (Work.UNKNOWN, "no sched_waking of other")
+
+
+def test_the_stopper_is_told_by_its_name_where_its_waker_is_not_known():
+    (one,) = breaks(WAKEUP.replace("=9", "=21").replace("150 9", "150 21"))
+    assert (one.cause.kind, one.cause.pid) == (Work.CPU_STOP, None)
+    assert one.cause.looked_at == "the trace has no sched_waking events, which would tell"
+
+
+def test_a_kernel_thread_is_not_said_to_have_acted_for_who_it_woke_beside():
+    """The emitter of a sched_wakeup is no link of a chain."""
+    (one,) = breaks(
+        """
+        0 90 7 sched_wakeup pid=21
+        0 95 7 sched_switch prev_pid=7 prev_state=1 next_pid=21
+        0 100 21 csd_queue_cpu cpu=1 func=do_sync_core csd=0x10
+        1 120 8 call_function_single_entry
+        1 125 8 csd_function_entry func=do_sync_core csd=0x10
+        1 140 8 call_function_single_exit
+    """
+    )
+    assert (one.cause.kind, one.cause.pid, one.cause.chain) == (Work.TEXT_PATCH, 21, ())
+
+
 def test_a_waker_from_before_the_taker_last_ran_is_not_blamed():
     (one,) = breaks("""
         0 10 7 sched_waking pid=9

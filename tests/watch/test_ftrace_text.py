@@ -123,3 +123,14 @@ def test_raw_fields_as_trace_cmd_prints_them_on_request_tell_the_same(tmp_path):
     (stop,), (left,) = trace.rows("tick_stop").tolist(), trace.rows("sys_exit").tolist()
     assert (trace.number(stop, "tick_stop", "dependency"), trace.number(left, "sys_exit", "ret")) == (4, -12)
     assert trace.lost == ()
+
+
+@pytest.mark.parametrize("woken", ["comm=other pid=9 prio=120 target_cpu=001", "other:9 [120] CPU:001"])
+def test_a_wakeup_is_read(tmp_path, woken):
+    text = f"""{HEAD}\
+          victim-8       [001] d.h1.   100.000120: sched_wakeup: {woken}
+          victim-8       [001] d..2.   100.000130: sched_switch: victim:8 [120] R ==> other:9 [120]
+           other-9       [001] d..2.   100.000140: sched_switch: other:9 [120] S ==> victim:8 [120]
+"""  # fmt: skip
+    found = only_break(read(tmp_path, text))
+    assert (found.cause.kind, found.cause.function, found.duration_ns) == (Work.WAKEUP, "other", 10_000)

@@ -17,6 +17,7 @@ from nostale.watch.spans import OWN
 
 PIDS = (0, 7, 8, 9)
 ENTRIES = ("local_timer", "softirq")
+WAKES = ("sched_waking", "sched_wakeup")
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -53,7 +54,8 @@ def test_the_innermost_entry_is_the_one_that_a_stack_has_on_top(seed):
 def test_who_woke_came_back_or_was_in_a_call_is_found_as_by_looking_at_each_event(seed, way):
     if way is relate and library(worth_compiling=True) is None:
         pytest.skip("no C compiler")
-    trace = parse(made(random.Random(seed)), comms={pid: f"t{pid}" for pid in PIDS})
+    wakes = "sched_wakeup" if seed % 3 == 0 else "sched_waking"
+    trace = parse(made(random.Random(seed), wakes=wakes), comms={pid: f"t{pid}" for pid in PIDS})
     joins = Joins(trace, way(trace))
     events = [Event(joins, row) for row in range(len(trace))]
     found = 0
@@ -63,9 +65,10 @@ def test_who_woke_came_back_or_was_in_a_call_is_found_as_by_looking_at_each_even
         assert joins.inside_entry(row) == inside(one.cpu, before)
         assert joins.timer(row) == timer(one.cpu, before)
         if one.name == "sched_switch":
-            woken = waker(one.to, before)
+            woken = woke(one.to, before)
             found += woken is not None
-            assert joins.waker(row) == woken
+            assert joins.woken(row) == woken
+            assert joins.waker(row) == (woken if wakes == "sched_waking" else None)
             came = next((each.row for each in after if each.name == "sched_switch" and each.to == one.pid), None)
             left = next((each.row for each in after if each.name == "sched_switch" and each.pid == one.pid), None)
             assert joins.back(row) == came
@@ -93,11 +96,11 @@ class Event:
         if self.name == "sched_switch":
             self.to = trace.number(row, "sched_switch", "next_pid")
             self.slept = trace.number(row, "sched_switch", "prev_state") != 0
-        if self.name == "sched_waking":
-            self.woken = trace.number(row, "sched_waking", "pid")
+        if self.name in WAKES:
+            self.woken = trace.number(row, self.name, "pid")
 
 
-def made(rng, many=120, one_cpu_each=False):
+def made(rng, many=120, one_cpu_each=False, wakes="sched_waking"):
     """A trace in which anything may follow anything, as where events were not recorded.
 
     With `one_cpu_each` a thread is where the last switch to it was, and on no CPU after one from it.
@@ -110,7 +113,7 @@ def made(rng, many=120, one_cpu_each=False):
         event = rng.choice(
             [
                 f"sched_switch prev_pid={pid} prev_state={rng.choice((0, 1))} next_pid={to}",
-                f"sched_waking pid={rng.choice(PIDS)}",
+                f"{wakes} pid={rng.choice(PIDS)}",
                 "sys_enter id=10",
                 "sys_exit id=10",
                 "page_fault_user address=1",
@@ -162,8 +165,8 @@ def timer(cpu, before):
     return last(expiring[-1:])
 
 
-def waker(pid, before):
-    woken = last(each.row for each in before if each.name == "sched_waking" and each.woken == pid)
+def woke(pid, before):
+    woken = last(each.row for each in before if each.name in WAKES and each.woken == pid)
     left = last(each.row for each in before if each.name == "sched_switch" and each.pid == pid)
     came = last(each.row for each in before if each.name == "sched_switch" and each.to == pid)
     if woken is None or left is None or left < woken:

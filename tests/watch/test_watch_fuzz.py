@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.watch import damage, recordings
 
-from nostale.contract import BadInput
+from nostale.contract import BadInput, Work
 from nostale.watch import analyse, needed, perfdata, read_trace
 from nostale.watch.script import parse
 
@@ -82,6 +82,24 @@ def test_every_format_keeps_the_fields_that_are_needed(tmp_path, name, compiled,
     for one in ("args[1]", "common_pid"):
         with pytest.raises(ValueError, match="was not kept"):
             least.field(rows, "sys_enter", one)
+
+
+WAKEUP = """
+1 100 8 sched_wakeup pid=9
+1 110 8 sched_switch prev_pid=8 next_pid=9
+1 150 9 sched_switch prev_pid=9 prev_state=1 next_pid=8
+"""
+
+
+@pytest.mark.parametrize("name", sorted(BUILT))
+def test_of_two_events_that_tell_wakeups_the_lesser_is_kept_where_there_is_no_other(tmp_path, name):
+    path = BUILT[name](tmp_path / "x", WAKEUP)
+    trace = read_trace(path, needed())
+    (one,) = analyse(trace, own=False).breaks
+    assert (trace.count("sched_wakeup"), one.cause.kind) == (1, Work.WAKEUP)
+    path = BUILT[name](tmp_path / "y", WAKEUP + "0 200 7 sched_waking pid=30\n")
+    assert read_trace(path, needed()).count("sched_wakeup") == 0
+    assert read_trace(path, {**needed(), "sched_wakeup": None}).count("sched_wakeup") == 1  # a monitor asks for it
 
 
 def shown(one):

@@ -95,7 +95,7 @@ class _Told:
         """Return the keys of what ran in the chosen stretches, and in those that gave a task its turn."""
         made = self.stretches.made
         switches = chosen[made["kind"][chosen] == CODE[Kind.CONTEXT_SWITCH]]
-        unwoken = switches[self.columns.waker(made["row"][switches]) == NONE]
+        unwoken = switches[self.columns.woken(made["row"][switches]) == NONE]
         via = made["via"][unwoken]
         besides = np.zeros_like(wanted)
         besides[via[via >= 0]] = True

@@ -13,7 +13,7 @@ from nostale.watch.compiled import library
 from nostale.watch.format import Formats
 from nostale.watch.ring import Geometry, Ints, Lost, read_pages, scan, too_late, too_short
 from nostale.watch.scanner import DROP, ENTER, EXIT, FAULT, KEEP, check_room, merge
-from nostale.watch.trace import WORD, Origin, Table, Trace, Wanted, gather
+from nostale.watch.trace import STAND_INS, WORD, Origin, Table, Trace, Wanted, gather
 
 _KINDS: Final = 1 << 16
 _LONGEST: Final = 1 << 16  # an event that is declared longer is none
@@ -47,6 +47,7 @@ def build(
     """
     geometry = Geometry.of(origin.header_page, page_bytes, origin.name)
     at = common(formats, origin.name) if streams else (0, 4)
+    wanted = without_stand_ins(wanted, formats)
     parts = needed_parts(formats, wanted)
     lib = library(worth_compiling=size_bytes >= WORTH_COMPILING)
     pages = {cpu: one for cpu, one in streams.items() if isinstance(one, Sequence)}
@@ -90,6 +91,15 @@ def common(formats: Formats, where: str) -> tuple[int, int]:
     if kind is None or pid is None or kind.size != 2 or pid.size != 4:
         raise BadInput(where, "no event description says where common_type and common_pid are", cause="a damaged file")
     return kind.offset, pid.offset
+
+
+def without_stand_ins(wanted: Wanted | None, formats: Formats) -> Wanted | None:
+    """Leave out what stands in for events that the trace has, but not what is wanted whole: that is for itself."""
+    if wanted is None:
+        return None
+    return {
+        event: part for event, part in wanted.items() if part is None or STAND_INS.get(event) not in formats.by_name
+    }
 
 
 def fates(formats: Formats, wanted: Wanted | None, *, fold_calls: bool = False) -> NDArray[np.uint8]:

@@ -10,7 +10,9 @@ from nostale.contract import Cause, Kind, Work
 from nostale.watch.chains import armer, chain
 from nostale.watch.details import meanwhile, patched, why_ticking
 from nostale.watch.joins import Joins
+from nostale.watch.related import wake_event
 from nostale.watch.spans import Span
+from nostale.watch.trace import WAKING
 from nostale.watch.works import (
     SOFTIRQ_NAMES,
     is_schedulers,
@@ -31,6 +33,7 @@ def told(span: Span, joins: Joins) -> list[tuple[int, Kind, Cause]]:
 
 
 Told = Iterator[tuple[int, Kind, Cause]]
+_WOULD_TELL: Final = "the trace has no {} events, which would tell"
 _UNDUE: Final = "nothing expired: the timer it was set for had been set anew or cancelled, or was left to a softirq"
 
 
@@ -244,7 +247,7 @@ def _switch(span: Span, joins: Joins) -> Told:
     if span.parts:
         return
     taker = joins.comm(span.next_pid) or str(span.next_pid)
-    woken = joins.waker(span.row)
+    woken = joins.woken(span.row)
     if joins.syscall(span.pid, span.row) in YIELDS:
         yield (span.start_ns, span.kind, _own_cause(span, "sched_yield", joins))
     elif taker.startswith("migration/"):
@@ -257,13 +260,15 @@ def _switch(span: Span, joins: Joins) -> Told:
         yield (
             span.start_ns,
             span.kind,
-            _unknown(span, joins, f"no sched_waking of {taker}, and no kernel entry just before"),
+            _unknown(span, joins, f"no {wake_event(joins.trace)} of {taker}, and no kernel entry just before"),
         )
 
 
 def _switch_cause(work: Work, woken: int | None, taker: str, joins: Joins) -> Cause:
+    if not joins.tells_wakers:
+        return Cause(work, function=taker, looked_at=_WOULD_TELL.format(WAKING))
     if woken is None:
-        return Cause(work, function=taker, looked_at="no sched_waking of it")
+        return Cause(work, function=taker, looked_at=f"no {WAKING} of it")
     return _from_sender(work, woken, joins, function=taker)
 
 
@@ -288,7 +293,7 @@ def _unsent(span: Span, joins: Joins, events: tuple[str, ...], looked_at: str) -
     lacking = [event for event in events if not joins.trace.has(event)]
     if not lacking:
         return _unknown(span, joins, looked_at)
-    cause = _unknown(span, joins, f"the trace has no {' and no '.join(lacking)} events, which would tell")
+    cause = _unknown(span, joins, _WOULD_TELL.format(" and no ".join(lacking)))
     return replace(cause, detail=meanwhile(span.row, span.cpu, joins))
 
 

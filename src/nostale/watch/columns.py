@@ -53,10 +53,10 @@ class Columns:
         """Return the csd_queue_cpu of each csd_function_entry."""
         return self._each(rows, self.joins.csd)
 
-    def waker(self, rows: Ints) -> Ints:
-        """Return the sched_waking that led to each sched_switch."""
+    def woken(self, rows: Ints) -> Ints:
+        """Return the wake-up that led to each sched_switch."""
         related = self.joins.related
-        return self._sound(related.waker[np.searchsorted(related.switches.rows, rows)].astype(np.int64), rows)
+        return self._sound(related.woken[np.searchsorted(related.switches.rows, rows)].astype(np.int64), rows)
 
     def queued(self, rows: Ints) -> Ints:
         """Return the workqueue_queue_work of each workqueue_execute_start."""

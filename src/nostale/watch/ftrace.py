@@ -40,6 +40,7 @@ _WRITTEN: Final = re.compile(r"^# entries-in-buffer/entries-written: (?P<kept>\d
 _FRAME: Final = re.compile(r"^\s*=> (?P<name>[^\s(+]+)")
 _VALUES: Final = re.compile(r"(\w+)=([^\s,]+)")
 _TASK: Final = r"(?P<{0}comm>.*?):(?P<{0}pid>\d+) \[\d+\]"
+_WOKEN: Final = (re.compile(r"comm=(?P<comm>.*) pid=(?P<pid>\d+) "), re.compile(_TASK.format("")))
 _WORK: Final = re.compile(r"work(?: struct )?=?(?P<work>[^\s:]+):? function[ =](?P<function>\S+)")
 # Lines that do not consist of NAME=VALUE; of two for one event the second is trace-cmd's own. What trace-cmd report -R
 # prints is the fields as they are.
@@ -51,7 +52,8 @@ _PATTERNS: Final = {
         ),
         re.compile(_TASK.format("prev_") + r" (?P<prev_state>\S+) ==> " + _TASK.format("next_") + "$"),
     ),
-    "sched_waking": (re.compile(r"comm=(?P<comm>.*) pid=(?P<pid>\d+) "), re.compile(_TASK.format(""))),
+    "sched_waking": _WOKEN,
+    "sched_wakeup": _WOKEN,
     "sys_enter": (re.compile(r"(?:NR |id=)(?P<id>-?\d+)"),),
     "sys_exit": (re.compile(r"(?:NR |id=)(?P<id>-?\d+) (?:= |ret=)(?P<ret>-?\d+)"),),
     "workqueue_queue_work": (re.compile(r"work(?: struct)?=(?P<work>\S+) function=(?P<function>\S+)"),),

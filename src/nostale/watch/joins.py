@@ -7,7 +7,7 @@
 | call_function_*_entry | the same | likewise, where no csd tells |
 | an event that carries a stack | kernel_stack | the next event on its CPU, same thread |
 | a sender | sys_enter | its thread's last one, when no sys_exit came since |
-| sched_switch to a task | sched_waking | thread id, since it last left a CPU |
+| sched_switch to a task | sched_waking, else sched_wakeup | thread id, since it last left a CPU |
 | workqueue_execute_start | workqueue_queue_work | work pointer, the last before |
 | hrtimer_expire_entry | hrtimer_start | timer pointer, the last before |
 | local_timer_entry in which nothing expires | hrtimer_start | when it was to expire |
@@ -27,11 +27,11 @@ from typing import Final
 import numpy as np
 
 from nostale.watch.index import Index
-from nostale.watch.related import NONE, Related, relate
+from nostale.watch.related import NONE, Related, relate, wake_event
 from nostale.watch.ring import Ints
 from nostale.watch.syscalls import syscall_names, syscall_numbers
 from nostale.watch.threads import last_of_each
-from nostale.watch.trace import Trace
+from nostale.watch.trace import WAKING, Trace
 
 _CSD_IPI: Final = "generic_smp_call_function_single_interrupt"
 _TTWU: Final = "sched_ttwu_pending"
@@ -343,10 +343,24 @@ class Joins:
 
     # --- scheduler, work items, timers
 
-    def waker(self, row: int) -> int | None:
-        """Return the sched_waking that led to the sched_switch at `row`, None where who came had been runnable."""
-        woken = int(self.related.waker[self._switch(row)])
+    @property
+    def tells_wakers(self) -> bool:
+        """Whether wake-ups tell who woke: by sched_waking, not by sched_wakeup.
+
+        Source:
+            include/trace/events/sched.h: "Tracepoint called when the task is actually woken [...] It is not always
+            called from the waking context." (since v4.3, which has sched_waking for that)
+        """
+        return wake_event(self.trace) == WAKING
+
+    def woken(self, row: int) -> int | None:
+        """Return the wake-up that led to the sched_switch at `row`, None where who came had been runnable."""
+        woken = int(self.related.woken[self._switch(row)])
         return None if woken == NONE or self._torn(woken, row) else woken
+
+    def waker(self, row: int) -> int | None:
+        """Return the sched_waking among them."""
+        return self.woken(row) if self.tells_wakers else None
 
     def _switch(self, row: int) -> int:
         """Return which of the switches stands at `row`."""
@@ -356,7 +370,7 @@ class Joins:
         """Whether the thread switched to at `row`, and not woken for it, had been willing to run all along."""
         left = int(self.related.gone[self._switch(row)])
         if left == NONE:  # never left a CPU here, never woken here: runnable since before the first event
-            return self.trace.has("sched_waking") and not self.trace.lost_between(
+            return self.trace.has(wake_event(self.trace)) and not self.trace.lost_between(
                 None, -(1 << 62), int(self.trace.ts[row])
             )
         return bool(self.related.switches.runnable[self._switch(left)])

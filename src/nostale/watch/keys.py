@@ -214,14 +214,14 @@ class Keys:
             return
         joins = columns.joins
         taker = self._of(mine, "next_pid")
-        waker = columns.waker(rows)
-        self._sent(mine, taker.astype(np.int64), waker)
+        woken = columns.woken(rows)
+        self._sent(mine, taker.astype(np.int64), woken if joins.tells_wakers else np.full_like(woken, NONE))
         stopper = by_thread(taker, lambda pid: (joins.comm(pid) or "").startswith("migration/"))
-        turn = (waker == NONE) & ~stopper & (self._of(mine, "via") >= 0) & columns.was_runnable(rows)
+        turn = (woken == NONE) & ~stopper & (self._of(mine, "via") >= 0) & columns.was_runnable(rows)
         yields = columns.in_call(rows, YIELDS)
         self.turn[mine] = turn & ~yields
         self.unlike[mine] |= joins.trace.pid[rows] != self._of(mine, "pid")
-        self.unlike[mine] |= (waker == NONE) & ~stopper & ~turn & ~yields
+        self.unlike[mine] |= (woken == NONE) & ~stopper & ~turn & ~yields
         self.turn &= ~self.unlike
         gave_up = mine.copy()
         gave_up[mine] = yields & ~self.unlike[mine]

@@ -7,7 +7,7 @@ from typing import Final
 
 from nostale.watch.monitors import TraceMonitor
 from nostale.watch.spans import ENTRIES, EXITS, OTHERS
-from nostale.watch.trace import Trace, Wanted
+from nostale.watch.trace import STAND_INS, Trace, Wanted
 
 # Event to what its absence hides. A trace.dat describes only events that were recorded.
 NEEDS: Final[dict[str, tuple[str, str]]] = {
@@ -94,6 +94,7 @@ _READ: Final = {
     "sys_exit": ("ret", "ret"),
     "sched_switch": ("prev_pid", "next_pid"),
     "sched_waking": ("pid", "target_cpu"),
+    "sched_wakeup": ("pid", "pid"),
     "hrtimer_start": ("hrtimer", "expires"),
 }
 
@@ -104,7 +105,7 @@ def needed(monitors: Iterable[TraceMonitor] = ()) -> Wanted:
     Of what a monitor names for itself all is kept.
     """
     asked = (event for one in monitors for event in one.events)
-    events = sorted({*NEEDS, *EXTRAS, *ENTRIES, *EXITS, *OTHERS, "kernel_stack"})
+    events = sorted({*NEEDS, *EXTRAS, *ENTRIES, *EXITS, *OTHERS, *STAND_INS, "kernel_stack"})
     return {event: _READ.get(event) for event in events} | dict.fromkeys(asked)
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from nostale.contract import BadInput
 from nostale.outside import zstd
 from nostale.watch import perfscan
-from nostale.watch.build import WORTH_COMPILING, common, fates, kept_bytes, needed_parts
+from nostale.watch.build import WORTH_COMPILING, common, fates, kept_bytes, needed_parts, without_stand_ins
 from nostale.watch.compiled import library
 from nostale.watch.file import PERF, TRACING, Bytes, File, open_file, read_events, read_ftrace, read_headers
 from nostale.watch.format import EventFormat, Formats, parse_format
@@ -139,6 +139,7 @@ def _read(file: File, wanted: Wanted | None, kallsyms: Path | None) -> Trace:
             file.where, "has no tracepoints", remedy="perf record -e csd:* -e irq_vectors:* ..., see the guide"
         )
     header_page, header_event, formats = _tracing(file, *features[_TRACING_DATA])
+    wanted = without_stand_ins(wanted, formats)
     parts = needed_parts(formats, wanted)
     layout = _layout(file.where, attrs, formats, fates(formats, wanted), kept_bytes(formats, parts))
     lib = library(worth_compiling=file.size >= WORTH_COMPILING)

@@ -5,7 +5,7 @@
  */
 #include <stdint.h>
 
-enum { OTHER, ENTER, EXIT, ENTRY, LEAVE, EXPIRE, EXPIRED, SWITCH, WAKING, STACK };
+enum { OTHER, ENTER, EXIT, ENTRY, LEAVE, EXPIRE, EXPIRED, SWITCH, WAKE, STACK };
 
 /* The last, or going back the next, of each kind that a thread had, as row + 1: 0 is none. */
 struct thread {
@@ -16,14 +16,14 @@ struct relate {
 	int64_t n, n_stacked;
 	const uint16_t *type, *cpu;
 	const int32_t *pid;
-	const uint8_t *role;                       /* 65536 of OTHER..WAKING */
+	const uint8_t *role;                       /* 65536 of OTHER..STACK */
 	const int32_t *prev, *next;                /* of each switch */
 	const uint8_t *slept;                      /* of each switch: who left would not go on */
-	const int32_t *woken;                      /* of each waking */
+	const int32_t *wakes;                      /* of each wake-up: who was woken */
 	struct thread *threads, *later;            /* by thread id, all zero */
 	int32_t *entered, *expiring, *last;        /* by CPU, 65536 of all zero */
 	int32_t *call, *inside, *timer;            /* n: rows, -1 for none */
-	int32_t *waker, *gone, *came, *left;            /* of each switch: likewise */
+	int32_t *woken, *gone, *came, *left;            /* of each switch: likewise */
 	int32_t *stacked, *stack;                  /* n_stacked: an event, and the stack right behind it */
 };
 
@@ -59,15 +59,15 @@ void nostale_relate(struct relate *it)
 			if (*expiring)
 				*expiring = it->timer[*expiring - 1] + 1;
 			break;
-		case WAKING:
-			it->threads[it->woken[w++]].woken = (int32_t)row + 1;
+		case WAKE:
+			it->threads[it->wakes[w++]].woken = (int32_t)row + 1;
 			break;
 		case SWITCH: {
 			struct thread *to = it->threads + it->next[k], *from = it->threads + it->prev[k];
 			/* One may be woken between deciding to sleep and leaving the CPU: it left asleep, but was woken before. */
 			int woken = to->left < to->woken || (to->left && to->asleep && to->came < to->woken);
 
-			it->waker[k] = woken ? to->woken - 1 : -1;
+			it->woken[k] = woken ? to->woken - 1 : -1;
 			it->gone[k] = to->left - 1;
 			to->came = from->left = (int32_t)row + 1;
 			from->asleep = it->slept[k];

@@ -19,13 +19,13 @@ from nostale.watch.index import Index
 from nostale.watch.ring import Ints
 from nostale.watch.spans import ENTRIES, EXITS
 from nostale.watch.threads import MOST
-from nostale.watch.trace import Trace
+from nostale.watch.trace import WAKEUP, WAKING, Trace
 
 NONE: Final = -1
 Rows = NDArray[np.int32]
 _KINDS: Final = 1 << 16
 _CPUS: Final = 1 << 16
-_OTHER, _ENTER, _EXIT, _ENTRY, _LEAVE, _EXPIRE, _EXPIRED, _SWITCH, _WAKING, _STACK = range(10)
+_OTHER, _ENTER, _EXIT, _ENTRY, _LEAVE, _EXPIRE, _EXPIRED, _SWITCH, _WAKE, _STACK = range(10)
 _ROLES: Final = {
     "sys_enter": _ENTER,
     "sys_exit": _EXIT,
@@ -34,7 +34,6 @@ _ROLES: Final = {
     "hrtimer_expire_entry": _EXPIRE,
     "hrtimer_expire_exit": _EXPIRED,
     "sched_switch": _SWITCH,
-    "sched_waking": _WAKING,
     "kernel_stack": _STACK,
 }
 _THREAD_BYTES: Final = 5 * 4  # struct thread of relate.c
@@ -44,9 +43,9 @@ class _Relate(Structure):
     _fields_ = [
         ("n", c_int64),
         ("n_stacked", c_int64),
-        *((name, c_void_p) for name in ("type", "cpu", "pid", "role", "prev", "next", "slept", "woken")),
+        *((name, c_void_p) for name in ("type", "cpu", "pid", "role", "prev", "next", "slept", "wakes")),
         *((name, c_void_p) for name in ("threads", "later", "entered", "expiring", "last")),
-        *((name, c_void_p) for name in ("call", "inside", "timer", "waker", "gone", "came", "left")),
+        *((name, c_void_p) for name in ("call", "inside", "timer", "woken", "gone", "came", "left")),
         *((name, c_void_p) for name in ("stacked", "stack")),
     ]
 
@@ -76,7 +75,7 @@ class Related:
         call: `(n,)` by row, the sys_enter of the call that its thread is in.
         inside: `(n,)`, the innermost interrupt's entry on its CPU whose exit had not come, nor a switch since.
         timer: `(n,)`, likewise the innermost hrtimer_expire_entry.
-        waker: `(m,)` by switch, the sched_waking that led to it, none where who came had been runnable.
+        woken: `(m,)` by switch, the wake-up that led to it (see `wake_event`), none where who came had been runnable.
         gone: `(m,)`, the last switch from who came, before it.
         came: `(m,)`, the next switch to who left.
         left: `(m,)`, the next from who left.
@@ -88,7 +87,7 @@ class Related:
     call: Rows
     inside: Rows
     timer: Rows
-    waker: Rows
+    woken: Rows
     gone: Rows
     came: Rows
     left: Rows
@@ -101,11 +100,11 @@ def relate(trace: Trace) -> Related:
 
     Cost: O(events).
     """
-    switches, woken = _switches(trace), _woken(trace)
+    switches, wakes = _switches(trace), _wakes(trace)
     lib = library(worth_compiling=False)
-    if lib is None or not fits(trace, switches.prev, switches.next, woken):
-        return by_columns(trace, switches, woken)
-    return _compiled(lib, trace, switches, woken)
+    if lib is None or not fits(trace, switches.prev, switches.next, wakes):
+        return by_columns(trace, switches, wakes)
+    return _compiled(lib, trace, switches, wakes)
 
 
 def fits(trace: Trace, *threads: Rows) -> bool:
@@ -114,21 +113,21 @@ def fits(trace: Trace, *threads: Rows) -> bool:
     return len(trace) < 1 << 31 and all(int(one.min()) >= 0 and int(one.max()) < MOST for one in ids)
 
 
-def _compiled(lib: ctypes.CDLL, trace: Trace, switches: Switches, woken: Rows) -> Related:
+def _compiled(lib: ctypes.CDLL, trace: Trace, switches: Switches, wakes: Rows) -> Related:
     n, m = len(trace), len(switches.rows)
     role = np.zeros(_KINDS, np.uint8)
-    for name, number in _ROLES.items():
+    for name, number in {**_ROLES, wake_event(trace): _WAKE}.items():
         if trace.has(name):
             role[trace.formats.by_name[name].id] = number
     by_row = {name: np.empty(n, np.int32) for name in ("call", "inside", "timer")}
-    by_switch = {name: np.empty(m, np.int32) for name in ("waker", "gone", "came", "left")}
+    by_switch = {name: np.empty(m, np.int32) for name in ("woken", "gone", "came", "left")}
     given: dict[str, NDArray[Any]] = {
         **{name: np.ascontiguousarray(getattr(trace, name)) for name in ("type", "cpu", "pid")},
         "role": role,
         "prev": switches.prev,
         "next": switches.next,
         "slept": ~switches.runnable,
-        "woken": woken,
+        "wakes": wakes,
         "threads": np.zeros(MOST * _THREAD_BYTES, np.uint8),  # what no thread uses costs no memory
         "later": np.zeros(MOST * _THREAD_BYTES, np.uint8),
         "entered": np.zeros(_CPUS, np.int32),
@@ -152,18 +151,25 @@ def _switches(trace: Trace) -> Switches:
     return Switches(rows, prev.astype(np.int32), to.astype(np.int32), (state & 0xFF) == 0)
 
 
-def _woken(trace: Trace) -> Rows:
-    rows = trace.rows("sched_waking")
-    return (trace.field(rows, "sched_waking", "pid") if rows.size else rows).astype(np.int32)
+def wake_event(trace: Trace) -> str:
+    """Return the event that tells wake-ups: sched_waking, or where the trace has that alone sched_wakeup."""
+    return WAKEUP if trace.has(WAKEUP) and not trace.has(WAKING) else WAKING
 
 
-def by_columns(trace: Trace, switches: Switches | None = None, woken: Rows | None = None) -> Related:
+def _wakes(trace: Trace) -> Rows:
+    """Return who was woken by each wake-up."""
+    event = wake_event(trace)
+    rows = trace.rows(event)
+    return (trace.field(rows, event, "pid") if rows.size else rows).astype(np.int32)
+
+
+def by_columns(trace: Trace, switches: Switches | None = None, wakes: Rows | None = None) -> Related:
     """Do in numpy what relate.c does: where there is none, and to hold it against."""
     switches = _switches(trace) if switches is None else switches
-    woken = _woken(trace) if woken is None else woken
+    wakes = _wakes(trace) if wakes is None else wakes
     inside = _innermost(trace, tuple(ENTRIES), tuple(EXITS))
     timer = _innermost(trace, ("hrtimer_expire_entry",), ("hrtimer_expire_exit",))
-    return Related(switches, _calls(trace), inside, timer, *_wakers(trace, switches, woken), *_stacks(trace))
+    return Related(switches, _calls(trace), inside, timer, *_woken(trace, switches, wakes), *_stacks(trace))
 
 
 def _calls(trace: Trace) -> Rows:
@@ -175,15 +181,15 @@ def _calls(trace: Trace) -> Rows:
     return np.where(known, last, NONE).astype(np.int32)
 
 
-def _wakers(trace: Trace, switches: Switches, woken: Rows) -> tuple[Rows, Rows, Rows, Rows]:
-    rows, wakings = switches.rows, trace.rows("sched_waking")
+def _woken(trace: Trace, switches: Switches, wakes: Rows) -> tuple[Rows, Rows, Rows, Rows]:
+    rows, wake_rows = switches.rows, trace.rows(wake_event(trace))
     from_, to = Index(switches.prev, rows), Index(switches.next, rows)
-    waking, left, came = (one.lasts(switches.next, rows) for one in (Index(woken, wakings), from_, to))
+    wake, left, came = (one.lasts(switches.next, rows) for one in (Index(wakes, wake_rows), from_, to))
     # A task may be woken between deciding to sleep and leaving the CPU: then it left asleep, but was woken before.
     asleep = (left >= 0) & ~np.append(switches.runnable, True)[np.searchsorted(rows, left)]
-    waker = np.where((left < waking) | (asleep & (came < waking)), waking, NONE)
+    woken = np.where((left < wake) | (asleep & (came < wake)), wake, NONE)
     later = [one.nexts(switches.prev, rows).astype(np.int32) for one in (to, from_)]
-    return waker.astype(np.int32), left.astype(np.int32), later[0], later[1]
+    return woken.astype(np.int32), left.astype(np.int32), later[0], later[1]
 
 
 def _stacks(trace: Trace) -> tuple[Rows, Rows]:

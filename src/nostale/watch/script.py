@@ -48,6 +48,7 @@ FIELDS: Final = {
     "sched_switch": "c:prev_comm i:prev_pid i:prev_prio l:prev_state c:next_comm i:next_pid i:next_prio",
     "sched_migrate_task": "c:comm i:pid i:prio i:orig_cpu i:dest_cpu",
     "sched_waking": "c:comm i:pid i:prio i:target_cpu",
+    "sched_wakeup": "c:comm i:pid i:prio i:target_cpu",
     "sys_enter": "l:id a:args",
     "sys_exit": "l:id l:ret",
     "page_fault_user": "p:address p:ip l:error_code",

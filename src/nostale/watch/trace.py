@@ -20,6 +20,10 @@ from nostale.watch.symbols import Symbols
 WORD: Final = 4  # bytes; events begin at multiples of it, in pages as in a table
 _CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
 Column = NDArray[np.int64]  # or uint64, as the field is signed or not
+WAKING: Final = "sched_waking"  # by who wakes a task
+WAKEUP: Final = "sched_wakeup"  # where it wakes
+# Events that tell some of what another one does, and that one: they are of use where a trace does not have it.
+STAND_INS: Final = {WAKEUP: WAKING}
 Wanted = Mapping[str, tuple[str, str] | None]  # events to keep; of one with two fields from the first to the second
 
 
