@@ -43,7 +43,7 @@ def same_events(path, trace):
 def same_without_a_compiler(path, trace, monkeypatch):
     monkeypatch.setattr(perfdata, "library", lambda **_: None)
     slow = read_trace(path)
-    for column in ("ts", "cpu", "pid", "type", "size", "offset", "raw"):
+    for column in ("ts", "cpu", "pid", "type", "size", "word", "raw"):
         assert (getattr(slow, column) == getattr(trace, column)).all(), column
     assert (slow.lost, slow.table.total) == (trace.lost, trace.table.total)
 

@@ -7,26 +7,21 @@ from hypothesis import strategies as st
 
 from nostale.watch.symbols import Symbols
 
-_LINE = re.compile(rb"([0-9a-fA-F]{16}) [tTwWuU](?s:..)")  # what follows the type is not looked at, but is there
+_LINE = re.compile(rb"([0-9a-fA-F]{16}) [tTwWuU] [^\x00-\x20]")
 _PIECES = st.sampled_from(
     [
         *(b"ffffffff81000010 T one\n", b"ffffffff81000010 t other\n", b"FFFFFFFF81000040 W two\t[module]\n"),
         *(b"0000000000000000 t hidden\n", b"ffffffff81000020 D data\n", b"ffffffff8100002 t short\n", b"\n", b""),
-        *(b"ffffffff8100002g t no_digit\n", b"ffffffff81000020\tt tab\n", b"ffffffff81000030 t", b" ", b"\0", b"\xff"),
+        *(b"ffffffff8100002g t no_digit\n", b"ffffffff81000020\tt tab\n", b"ffffffff81000030 t", b" ", b"\t", b"\0", b"\xff"),
     ]
 )
 
 
 def listed(text: bytes) -> list[tuple[int, bytes]]:
     """Return address and line of each function, line by line, in address order."""
-    found = []
-    at = 0
-    for line in text.split(b"\n"):
-        match = _LINE.match(text, at)
-        if match and int(match[1], 16) and b"\n" not in match[1]:
-            found.append((int(match[1], 16), line))
-        at += len(line) + 1
-    return sorted(found, key=lambda one: one[0])
+    matches = [(_LINE.match(line), line) for line in text.split(b"\n")]
+    found = [(int(match[1], 16), line) for match, line in matches if match]
+    return sorted((one for one in found if one[0]), key=lambda one: one[0])
 
 
 @given(st.lists(_PIECES, max_size=12).map(b"".join))

@@ -82,6 +82,7 @@ def _functions(text: bytes) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     starts = np.concatenate([np.zeros(1, np.int64), np.flatnonzero(raw == ord("\n")) + 1])
     starts = starts[starts + _NAME < raw.size]
     starts = starts[(raw[starts + _DIGITS] == ord(" ")) & _IS_CODE[raw[starts + _DIGITS + 1]]]
+    starts = starts[(raw[starts + _DIGITS + 2] == ord(" ")) & (raw[starts + _NAME] > ord(" "))]
     # 16 bytes taken as one value, wherever they begin: numpy would spread single digits over 128.
     anywhere = np.ndarray((max(0, raw.size - _DIGITS + 1),), f"V{_DIGITS}", text, strides=(1,))
     digits = anywhere[starts]
