@@ -256,6 +256,6 @@ def test_an_attribution_that_lacks_one_join_fails(shared, monkeypatch, join, nam
 def test_without_the_tasks_own_entries_the_others_are_as_with_them(shared, name):
     """Without, system calls are folded, and most are not walked through at all."""
     path = shared / f"data/watch/{name}.dat"
-    whole, short = analyse(read_trace(path)), analyse(read_trace(path, needed(), fold_calls=True), own=False)
+    whole, short = analyse(read_trace(path)), analyse(read_trace(path, needed(), fold_but=()), own=False)
     assert list(short.breaks) == [one for one in whole.breaks if one.kind not in OWN]
     assert short.coverage == whole.coverage

@@ -1,13 +1,17 @@
 """lazytlb.membarrier-interrupts over traces: a thread that ran throughout a call and was not interrupted is found."""
 
+from collections import Counter
 from dataclasses import replace
+from random import Random
 
 import pytest
 from slow_looks import made, slow_calls
 
 from nostale.systems.lazytlb.trace import MONITOR, _calls, _entered, _Entries, look
-from nostale.watch import read_trace, run_monitor
-from nostale.watch.script import parse
+from nostale.watch import needed, read_trace, run_monitor
+from nostale.watch.build import WORTH_COMPILING, build
+from nostale.watch.compiled import library
+from nostale.watch.script import PAGE_BYTES, parse
 
 BORN = """
 0 10 7 task_newtask pid=8 clone_flags=0x3d0f00
@@ -125,6 +129,65 @@ def test_calls_and_who_ran_throughout_are_found_as_row_by_row():
         assert [(call.enter, call.leave, call.throughout) for call in calls] == slow_calls(trace)
         pairs += sum(len(call.throughout) for call in calls)
     assert pairs > 20
+
+
+BURSTS = (
+    *(("sys_enter id=324 args[0]=32", "sys_exit id=324"),) * 3,
+    *(("sys_enter id=1", "sys_exit id=1"),) * 4,
+    ("sys_enter id=59", "sys_exit id=59"),
+    ("sys_enter id=324 args[0]=32", "csd_queue_cpu cpu=CPU func=ipi_sync_core", "sys_exit id=324"),
+    ("csd_function_entry func=ipi_sync_core",),
+    ("sched_switch next_pid=PID",),
+    ("page_fault_user",),
+    ("local_timer_entry",),
+)
+
+
+def bursts(seed):
+    """Calls of three threads on two CPUs, most with nothing in them, and what comes between."""
+    random = Random(seed)
+    lines = [
+        BORN,
+        "0 30 7 task_newtask pid=9 clone_flags=0x3d0f00",
+        "0 31 7 csd_queue_cpu cpu=0",
+        "0 32 7 ipi_send_cpu",
+    ]
+    has, time, waiting = {0: 7, 1: 8}, 40, {0: [], 1: []}
+    for _ in range(15 + seed % 100):
+        cpu = random.randrange(2)
+        other = random.choice([one for one in (7, 8, 9) if one != has[1 - cpu]])
+        waiting[cpu] = waiting[cpu] or list(random.choice(BURSTS))
+        event = waiting[cpu].pop(0).replace("PID", str(other)).replace("CPU", str(1 - cpu))
+        time += 1
+        lines.append(f"{cpu} {time} {has[cpu]} {event}")
+        has[cpu] = other if "switch" in event else has[cpu]
+    return parse("\n".join(lines))
+
+
+def test_calls_that_are_counted_instead_of_kept_change_no_verdict():
+    fewer, told = 0, Counter()
+    for seed in range(300):
+        whole = bursts(seed)
+        folded = build(
+            whole.origin, whole.formats, whole.pages, PAGE_BYTES, fold_but=MONITOR.calls, size_bytes=WORTH_COMPILING
+        )
+        verdicts = run_monitor(MONITOR, whole)
+        assert run_monitor(MONITOR, folded) == verdicts
+        fewer += len(whole) - len(folded)
+        told.update(one.verdict.word for one in verdicts)
+    if library(worth_compiling=True) is None:
+        pytest.skip("no C compiler")
+    assert fewer > 300
+    assert min(told["violated"], told["unknown"]) > 100
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["membarrier_sync_core", "text_poke"])
+def test_in_a_recording_the_verdicts_are_as_with_every_call(shared, name):
+    path = shared / f"data/watch/{name}.dat"
+    every, folded = read_trace(path), read_trace(path, needed([MONITOR]), fold_but=MONITOR.calls)
+    assert sum(folded.table.folded.values()) > 1000
+    assert run_monitor(MONITOR, folded) == run_monitor(MONITOR, every)
 
 
 @pytest.mark.shared

@@ -93,4 +93,4 @@ def test_without_the_tasks_own_entries_the_rest_is_told_alike(kernel):
     path = KERNELS / f"{kernel}.dat"
     own = {Kind.SYSCALL, Kind.PAGE_FAULT}
     every = [one for one in analyse(read_trace(path), [1]).breaks if one.kind not in own]
-    assert Counter(analyse(read_trace(path, needed(), fold_calls=True), [1], own=False).breaks) == Counter(every)
+    assert Counter(analyse(read_trace(path, needed(), fold_but=()), [1], own=False).breaks) == Counter(every)

@@ -1,5 +1,6 @@
 """The three scanners of ring-buffer pages say the same, and damaged pages are told."""
 
+from collections import Counter
 from struct import pack
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from nostale.contract import BadInput
 from nostale.watch.compiled import library
 from nostale.watch.ring import Geometry, read_pages, scan, scan_slowly
-from nostale.watch.scanner import ENTER, EXIT, FAULT, KEEP, by_type, merge
+from nostale.watch.scanner import ENTER, EXIT, FAULT, KEEP, Fates, by_type, fold, merge
 from nostale.watch.script import HEADER_PAGE, PAGE_BYTES, parse
 from nostale.watch.trace import gather
 
@@ -49,7 +50,7 @@ def all_three(raw):
     return fast
 
 
-def compiled(streams, fates=None, kept=None):
+def compiled(streams, fates=None, kept=None, stays=()):
     lib = library(worth_compiling=True)
     if lib is None:
         pytest.skip("no C compiler")
@@ -58,7 +59,8 @@ def compiled(streams, fates=None, kept=None):
         every[number] = fate
     whole = np.array([np.zeros(1 << 16), np.full(1 << 16, (1 << 31) - 1)], np.int32)
     kept = whole if kept is None else kept
-    return merge(lib, {cpu: [raw] for cpu, raw in streams.items()}, GEOMETRY, (0, 4), every, kept, "test")
+    what = Fates(every, 8, np.array(stays, np.uint8))
+    return merge(lib, {cpu: [raw] for cpu, raw in streams.items()}, GEOMETRY, (0, 4), what, kept, "test")
 
 
 @given(st.binary(min_size=8, max_size=64), st.sampled_from([1, 2, 4, 8]), st.booleans(), st.data())
@@ -188,10 +190,80 @@ def test_the_compiled_merge_is_a_stable_sort(cpus, per_page):
     assert told == sorted(rows, key=lambda row: row[:2])
 
 
+CALLS = {1: ENTER, 2: EXIT, 3: FAULT}
+
+
+def pages_of(events):
+    """One page of each CPU from (CPU, type, thread, number), 1 ns apart: types 1 to 3 enter a call, leave it, fault."""
+    data, last = {}, {}
+    for ts, (cpu, type_, pid, number) in enumerate(events):
+        made = record(4, ts - last.get(cpu, 0), pack("<HHiq", type_, 0, pid, number))
+        data[cpu], last[cpu] = data.get(cpu, b"") + made, ts
+    return {cpu: page(0, raw) for cpu, raw in data.items()}
+
+
 def calls(*events):
-    """One page of one CPU from (type, thread): types 1 to 3 enter a call, leave it, fault."""
-    data = b"".join(record(2, 1, pack("<HHi", type_, 0, pid)) for type_, pid in events)
-    return compiled({0: page(0, data)}, {1: ENTER, 2: EXIT, 3: FAULT})
+    """One CPU from (type, thread)."""
+    return compiled(pages_of([(0, type_, pid, 0) for type_, pid in events]), CALLS)
+
+
+def folded_one_by_one(events, stays):
+    """Return which of (CPU, type, thread, number) are kept, and how many of each CPU and thread are counted."""
+    kept, counted, in_call, left_out = [], Counter(), set(), set()
+
+    def following(at):
+        return next((at + 1 + n for n, one in enumerate(events[at + 1 :]) if one[0] == events[at][0]), None)
+
+    def ends(at):
+        """Return where the call that begins at `at` ends, None where none does or it is not to be folded."""
+        after = None if at is None else following(at)
+        if after is None or (events[at][1], events[after][1]) != (1, 2) or events[at][2] != events[after][2]:
+            return None
+        return None if events[at][3] < len(stays) and stays[events[at][3]] else after
+
+    for at, (cpu, type_, pid, _) in enumerate(events):
+        last = ends(at) if type_ == 1 else at if type_ == 3 else None
+        then = None if last is None else following(last)
+        if at in left_out:
+            continue
+        if then is not None and (events[then][1] == 3 or ends(then)) and (type_ == 3 or pid not in in_call):
+            counted[cpu, pid] += 1
+            left_out.add(last)
+            continue
+        (in_call.add if type_ == 1 else in_call.discard if type_ == 2 else lambda _: None)(pid)
+        kept.append(at)
+    return kept, dict(counted)
+
+
+ENTRIES = st.tuples(st.integers(0, 1), st.sampled_from([1, 1, 2, 2, 3, 9]), st.integers(7, 8), st.integers(0, 3))
+STAYS = st.sampled_from([(), (1,), (0, 0, 1)])
+ENTERS_AND_LEAVES = st.tuples(st.integers(0, 1), st.integers(7, 8), st.integers(0, 3)).map(
+    lambda one: [(one[0], 1, *one[1:]), (one[0], 2, *one[1:])]
+)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(ENTERS_AND_LEAVES | ENTRIES.map(lambda one: [one]), max_size=14), st.sampled_from([(), (1,), (0, 0, 1)])
+)
+def test_calls_are_folded_as_one_by_one_in_either_format(parts, stays):
+    """A trace.dat folds as it is read, a perf.data once it was ordered by time."""
+    events = [one for part in parts for one in part]
+    kept, counted = folded_one_by_one(events, stays)
+    found = compiled(pages_of(events), CALLS, stays=stays)
+    assert (found.ts.tolist(), found.folded) == (kept, counted)
+    whole = compiled(pages_of(events))
+    columns = {name: getattr(whole, name) for name in ("type", "cpu", "pid", "size", "word")}
+    fates = np.full(1 << 16, KEEP, np.uint8)
+    fates[list(CALLS)] = list(CALLS.values())
+    order, folded = fold(
+        library(worth_compiling=True),
+        np.arange(len(whole.ts)),
+        columns,
+        whole.heap,
+        Fates(fates, 8, np.array(stays, np.uint8)),
+    )
+    assert (order.tolist(), folded) == (kept, counted)
 
 
 def test_calls_in_which_nothing_happened_and_faults_are_counted_if_another_follows():
@@ -213,9 +285,21 @@ def test_other_calls_are_kept(events):
     assert (found.type.tolist(), found.folded) == ([type_ for type_, _ in events], {})
 
 
+def test_calls_that_are_asked_for_are_kept():
+    events = [(0, 1, 7, 2), (0, 2, 7, 2), (0, 1, 7, 3), (0, 2, 7, 3), (0, 3, 7, 0)]
+    found = compiled(pages_of(events), CALLS, stays=(0, 0, 1))
+    assert (found.type.tolist(), found.folded) == ([1, 2, 3], {(0, 7): 1})
+
+
+def test_a_call_that_does_not_say_which_it_is_is_kept():
+    data = b"".join(record(2, 1, pack("<HHi", type_, 0, 7)) for type_ in (1, 2, 3, 3))
+    found = compiled({0: page(0, data)}, CALLS)
+    assert (found.type.tolist(), found.folded) == ([1, 2, 3], {(0, 7): 1})
+
+
 def test_a_call_across_lost_events_is_kept():
-    enter, leave, fault = (record(2, 1, pack("<HHi", type_, 0, 7)) for type_ in (1, 2, 3))
+    enter, leave, fault = (record(4, 1, pack("<HHiq", type_, 0, 7, 0)) for type_ in (1, 2, 3))
     raw = page(0, enter) + page(9, leave + fault, flags=1 << 31)
-    found = compiled({0: raw}, {1: ENTER, 2: EXIT, 3: FAULT})
+    found = compiled({0: raw}, CALLS)
     assert (found.type.tolist(), found.folded) == ([1, 2, 3], {})
     assert [(one.after_ns, one.before_ns) for one in found.lost] == [(1, 10)]

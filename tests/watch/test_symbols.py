@@ -12,7 +12,8 @@ _PIECES = st.sampled_from(
     [
         *(b"ffffffff81000010 T one\n", b"ffffffff81000010 t other\n", b"FFFFFFFF81000040 W two\t[module]\n"),
         *(b"0000000000000000 t hidden\n", b"ffffffff81000020 D data\n", b"ffffffff8100002 t short\n", b"\n", b""),
-        *(b"ffffffff8100002g t no_digit\n", b"ffffffff81000020\tt tab\n", b"ffffffff81000030 t", b" ", b"\t", b"\0", b"\xff"),
+        *(b"ffffffff8100002g t no_digit\n", b"ffffffff81000020\tt tab\n", b"ffffffff81000030 t"),
+        *(b" ", b"\t", b"\0", b"\xff"),
     ]
 )
 

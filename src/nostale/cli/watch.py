@@ -49,11 +49,13 @@ class Ask:
         """Return the contracts that are judged."""
         return self.monitors if self.monitors or self.budgets else _monitors()
 
-    def folds_calls(self) -> bool:
-        """Whether it is enough to count the system calls in which nothing happened."""
+    def folds_but(self) -> frozenset[str] | None:
+        """Return of which system calls it is not enough to count those in which nothing happened; None of any."""
         seen = {event for one in self.judged() for event in one.events}
         listed = self.own or self.what_if or bool(self.budgets) or self.gaps is not None
-        return not listed and not seen & {"sys_enter", "sys_exit"}
+        if listed or seen & {"sys_enter", "sys_exit"}:
+            return None
+        return frozenset(name for one in self.judged() for name in one.calls)
 
 
 @click.command()
@@ -141,7 +143,7 @@ def watch_recording(path: Path, ask: Ask | None = None) -> Answer:
     with progress(f"watch {path}") as tell:
         # A gap is silent where no event of any kind lies in it.
         wanted = None if ask.gaps is not None else needed(ask.judged())
-        trace = read_trace(path, wanted, fold_calls=ask.folds_calls(), kallsyms=ask.kallsyms)
+        trace = read_trace(path, wanted, fold_but=ask.folds_but(), kallsyms=ask.kallsyms)
         return _answer(trace, ask, tell)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -12,7 +12,8 @@ from nostale.contract import BadInput
 from nostale.watch.compiled import library
 from nostale.watch.format import Formats
 from nostale.watch.ring import Geometry, Ints, Lost, read_pages, scan, too_late, too_short
-from nostale.watch.scanner import DROP, ENTER, EXIT, FAULT, KEEP, check_room, merge
+from nostale.watch.scanner import DROP, ENTER, EXIT, FAULT, KEEP, Fates, check_room, merge
+from nostale.watch.syscalls import syscall_numbers
 from nostale.watch.trace import STAND_INS, WORD, Origin, Table, Trace, Wanted, gather
 
 _KINDS: Final = 1 << 16
@@ -29,7 +30,7 @@ def build(
     page_bytes: int,
     *,
     wanted: Wanted | None = None,
-    fold_calls: bool = False,
+    fold_but: Collection[str] | None = None,
     size_bytes: int = 0,
 ) -> Trace:
     """Make the table.
@@ -38,8 +39,9 @@ def build(
         streams: for each CPU its pages in the order written, any number at a time. Sequences of them are kept as
             `pages`, so that the trace can be saved.
         wanted: the events to keep; None keeps all.
-        fold_calls: count system calls in which nothing else happened, and page faults, that another such follows,
-            instead of keeping them, where that saves anything: for who does not list the tasks' own entries.
+        fold_but: count system calls in which nothing else happened, and page faults, that another such follows, instead
+            of keeping them, where that saves anything: for who does not list the tasks' own entries. System calls of
+            these names are kept. None keeps all.
         size_bytes: about how much there is in `streams`.
 
     Raises:
@@ -52,14 +54,14 @@ def build(
     lib = library(worth_compiling=size_bytes >= WORTH_COMPILING)
     pages = {cpu: one for cpu, one in streams.items() if isinstance(one, Sequence)}
     if lib is None:
-        table = _by_numpy(streams, geometry, at, fates(formats, wanted), origin.name)
+        table = _by_numpy(streams, geometry, at, fates(formats, wanted).of_type, origin.name)
     else:
         found = merge(
             lib,
             streams,
             geometry,
             at,
-            fates(formats, wanted, fold_calls=fold_calls),
+            fates(formats, wanted, fold_but, origin.machine),
             kept_bytes(formats, parts),
             origin.name,
         )
@@ -102,18 +104,26 @@ def without_stand_ins(wanted: Wanted | None, formats: Formats) -> Wanted | None:
     }
 
 
-def fates(formats: Formats, wanted: Wanted | None, *, fold_calls: bool = False) -> NDArray[np.uint8]:
-    """Return for each type what is done with its events.
+def fates(formats: Formats, wanted: Wanted | None, fold_but: Collection[str] | None = None, machine: str = "") -> Fates:
+    """Return what is done with events of each type, and with system calls.
 
     Where senders leave no events of their own, their calls are all that tells of them: none is folded there.
     """
-    fold_calls = fold_calls and all(event in formats.by_name for event in _SENDS)
     fate = np.full(_KINDS, KEEP if wanted is None else DROP, np.uint8)
-    special = {"sys_enter": ENTER, "sys_exit": EXIT, "page_fault_user": FAULT} if fold_calls else {}
+    number = formats.by_name["sys_enter"].field_of("id") if "sys_enter" in formats.by_name else None
+    folds = fold_but is not None and number is not None and number.size == 8  # a long
+    folds = folds and all(event in formats.by_name for event in _SENDS)
+    special = {"sys_enter": ENTER, "sys_exit": EXIT, "page_fault_user": FAULT} if folds else {}
     for one in formats.by_id.values():
         if one.id < _KINDS and (wanted is None or one.name in wanted):
             fate[one.id] = special.get(one.name, KEEP)
-    return fate
+    if not folds or number is None:
+        return Fates(fate)
+    known = syscall_numbers(machine)
+    numbers = [known[name] for name in fold_but or () if name in known]
+    stays = np.zeros(max(numbers, default=-1) + 1, np.uint8)
+    stays[numbers] = 1
+    return Fates(fate, number.offset, stays)
 
 
 def needed_parts(formats: Formats, wanted: Wanted | None) -> dict[str, tuple[int, int]]:

@@ -39,11 +39,13 @@ class TraceMonitor:
         binding: for engine `watch`.
         look: from a trace to what was seen of the contract's events; None where the trace has nothing of them.
         events: the trace events that `look` asks for, beyond those that causes need.
+        calls: names of the system calls that `look` asks for, even of those in which nothing happened.
     """
 
     binding: Binding
     look: Callable[[Trace], Sight | None]
     events: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
 
 
 def run_monitor(monitor: TraceMonitor, trace: Trace) -> tuple[Result, ...]:

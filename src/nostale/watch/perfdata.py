@@ -10,7 +10,7 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from struct import Struct, unpack_from
@@ -29,6 +29,7 @@ from nostale.watch.format import EventFormat, Formats, parse_format
 from nostale.watch.kallsyms import kernel_symbols
 from nostale.watch.perfscan import Attrs, Samples
 from nostale.watch.ring import Lost
+from nostale.watch.scanner import Fates
 from nostale.watch.trace import Origin, Trace, Wanted
 
 _HEADER: Final = Struct("<8sQQQQQQQQ4Q")  # magic, size, attr size, attrs, data, event types, features
@@ -107,21 +108,27 @@ class _Met:
         return tuple(self.lost)
 
 
-def read_perf(path: Path, wanted: Wanted | None = None, *, kallsyms: Path | None = None) -> Trace:
+def read_perf(
+    path: Path,
+    wanted: Wanted | None = None,
+    *,
+    fold_but: Collection[str] | None = None,
+    kallsyms: Path | None = None,
+) -> Trace:
     """Read a perf.data.
 
     Args:
-        wanted: the events to keep; None keeps all.
+        wanted, fold_but: as `build` has them.
         kallsyms: a copy of the recorded machine's /proc/kallsyms.
 
     Raises:
         BadInput: no such file, another format, no tracepoints in it, cut or damaged.
     """
     with open_file(path) as file:
-        return _read(file, wanted, kallsyms)
+        return _read(file, wanted, fold_but, kallsyms)
 
 
-def _read(file: File, wanted: Wanted | None, kallsyms: Path | None) -> Trace:
+def _read(file: File, wanted: Wanted | None, fold_but: Collection[str] | None, kallsyms: Path | None) -> Trace:
     if file.size < 16 or file.read(0, 8) != PERF:
         raise BadInput(file.where, "is not a perf.data file", cause="another format, or a big-endian machine's")
     if int.from_bytes(file.read(8, 8), "little") < _HEADER.size:
@@ -141,13 +148,14 @@ def _read(file: File, wanted: Wanted | None, kallsyms: Path | None) -> Trace:
     header_page, header_event, formats = _tracing(file, *features[_TRACING_DATA])
     wanted = without_stand_ins(wanted, formats)
     parts = needed_parts(formats, wanted)
-    layout = _layout(file.where, attrs, formats, fates(formats, wanted), kept_bytes(formats, parts))
+    machine, release = (_text(file, features, number) for number in (_ARCH, _OSRELEASE))
+    what = fates(formats, wanted, fold_but, machine)
+    layout = _layout(file.where, attrs, formats, what, kept_bytes(formats, parts))
     lib = library(worth_compiling=file.size >= WORTH_COMPILING)
     samples = Samples(lib, layout, file.where)
     met = _Met(attrs, samples, layout.ids)
     _go_through(file, data_at, data_size, samples, met)
     table = samples.table(met.gaps())
-    machine, release = (_text(file, features, number) for number in (_ARCH, _OSRELEASE))
     symbols, said = kernel_symbols(_kernel_build_id(file, features), met.text_address, release, kallsyms)
     origin = Origin(
         name=file.where,
@@ -186,9 +194,7 @@ def _attrs(file: File, at: int, size: int, each: int) -> list[_Attr]:
     return attrs
 
 
-def _layout(
-    where: str, attrs: list[_Attr], formats: Formats, fate: NDArray[np.uint8], kept: NDArray[np.int32]
-) -> Attrs:
+def _layout(where: str, attrs: list[_Attr], formats: Formats, what: Fates, kept: NDArray[np.int32]) -> Attrs:
     types = {one.sample_type for one in attrs}
     named = all(one.sample_type & perfscan.S_IDENTIFIER for one in attrs)
     if len(types) > 1 and not named:
@@ -206,7 +212,7 @@ def _layout(
         ids,
         tuple(one.sample_type for one in attrs),
         tuple(one.read_format for one in attrs),
-        fate,
+        what,
         kept,
         common(formats, where),
         places if places is not None and places[1] + 4 <= places[2] <= 64 else None,

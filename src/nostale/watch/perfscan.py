@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import Structure, byref, c_int64, c_void_p
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from struct import unpack_from
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nostale.contract import BadInput
 from nostale.watch.ring import Lost, too_late
-from nostale.watch.scanner import GrowingArray, check_room
+from nostale.watch.scanner import Fates, GrowingArray, check_room, fold
 from nostale.watch.trace import WORD, Table
 
 MMAP, LOST, COMM, THROTTLE, SAMPLE, LOST_SAMPLES = 1, 2, 3, 5, 9, 13
@@ -36,7 +36,7 @@ class Attrs:
     Args:
         ids: to the number of an attribute; empty where all samples are laid out alike and name no id.
         sample_type, read_format: of each attribute.
-        fate: `(65536,) uint8`, 0 drops events of a type.
+        fates: what is done with events.
         kept: `(2, 65536) int32`, which of an event's bytes are kept, as `merge` has them.
         at: where an event's type and thread id lie.
         stack: type of a kernel_stack event, and where its size and its first address lie; None keeps no call chains.
@@ -45,7 +45,7 @@ class Attrs:
     ids: dict[int, int]
     sample_type: tuple[int, ...]
     read_format: tuple[int, ...]
-    fate: NDArray[np.uint8]
+    fates: Fates
     kept: NDArray[np.int32]
     at: tuple[int, int]
     stack: tuple[int, int, int] | None
@@ -101,7 +101,7 @@ class Samples:
             np.array([one for _, one in ids], np.int32),
             np.array(attrs.sample_type, np.uint64),
             np.array(attrs.read_format, np.uint64),
-            attrs.fate,
+            attrs.fates.of_type,
             *attrs.kept,
         )
         self._attrs = _Attrs(
@@ -148,13 +148,18 @@ class Samples:
         return tuple(np.flatnonzero(np.bincount(self.columns["cpu"].array(self.found.used))).tolist())
 
     def table(self, lost: tuple[Lost, ...]) -> Table:
-        """Return them in time order."""
+        """Return them in time order; system calls and faults are folded as `merge` does, unless events were lost."""
         found = self.found
         columns: dict[str, Any] = {name: column.array(found.used) for name, column in self.columns.items()}
         heap = self.heap.array(found.heap_used)
-        return Table(
+        table = Table(
             **columns, heap=heap, lost=lost, total=found.events, first_ns=found.first_ns, last_ns=found.last_ns
-        ).sorted()
+        )
+        order = np.argsort(table.ts, kind="stable")
+        if self.lib is None or lost:
+            return table.rows(order)
+        order, folded = fold(self.lib, order, columns, heap, self.attrs.fates)
+        return replace(table.rows(order), folded=folded)
 
 
 def _problem(result: int, where: str) -> BadInput:
@@ -257,7 +262,7 @@ class _Slowly:
         found.events += 1
         found.last_ns = max(found.last_ns, ts)
         self.samples.counts[type_] += 1
-        if attrs.fate[type_]:
+        if attrs.fates.of_type[type_]:
             self.keep(ts, cpu, pid, type_, event)
             if chain and attrs.stack is not None:
                 self.keep_stack(ts, cpu, pid, chain, attrs.stack)

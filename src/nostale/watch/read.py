@@ -4,6 +4,7 @@ when there is such a recording.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from nostale.watch.file import PERF, TRACING, open_file
@@ -13,13 +14,18 @@ _START = 4096
 
 
 def read_trace(
-    path: Path, wanted: Wanted | None = None, *, fold_calls: bool = False, kallsyms: Path | None = None
+    path: Path,
+    wanted: Wanted | None = None,
+    *,
+    fold_but: Collection[str] | None = None,
+    kallsyms: Path | None = None,
 ) -> Trace:
     """Read a recording.
 
     Args:
         wanted: the events to keep, see `needed`; None keeps all.
-        fold_calls: count system calls in which nothing happened instead of keeping them, see `build`.
+        fold_but: count system calls in which nothing happened instead of keeping them, but those of these names, see
+            `build`; None keeps all.
         kallsyms: a copy of the recorded machine's /proc/kallsyms, for a recording without symbols.
 
     Raises:
@@ -30,7 +36,7 @@ def read_trace(
     if start.startswith(PERF):
         from nostale.watch.perfdata import read_perf
 
-        return read_perf(path, wanted, kallsyms=kallsyms)
+        return read_perf(path, wanted, fold_but=fold_but, kallsyms=kallsyms)
     if not start.startswith(TRACING):
         from nostale.watch.ftrace import looks_like_text, read_text
 
@@ -38,4 +44,4 @@ def read_trace(
             return read_text(path, wanted)
     from nostale.watch.tracedat import read_dat
 
-    return read_dat(path, wanted, fold_calls=fold_calls)
+    return read_dat(path, wanted, fold_but=fold_but)

@@ -1,6 +1,7 @@
 /*
- * The two steps of reading a trace that are worth compiling: finding the events of ring-buffer pages, and merging the
- * CPUs. scanner.py calls them; ring.py and build.py say the same in numpy.
+ * The steps of reading a trace that are worth compiling: finding the events of ring-buffer pages, merging the CPUs, and
+ * counting system calls in which nothing happened instead of keeping them. scanner.py calls them; ring.py and build.py
+ * say the same of the first two in numpy.
  *
  * Source: kernel/trace/ring_buffer.c, include/linux/ring_buffer.h (enum ring_buffer_type), v6.12.
  */
@@ -9,16 +10,23 @@
 
 enum { PADDING = 29, TIME_EXTEND = 30, TIME_STAMP = 31 };
 enum { DROP, KEEP, ENTER, EXIT, FAULT };           /* what a kind of event is to us */
-enum { FOLDS = 1, GAP = 2 };                       /* marks of a row */
+enum { FOLDS = 1, GAP = 2, STAYS = 4 };            /* marks of a row */
 enum { BAD_CLAIM = 1, BAD_OVERRUN = 2, BAD_SHORT = 3, BAD_TIME = 4 };
 #define MISSED (1u << 31)
 #define STORED (1u << 30)
 #define COMMIT ((1u << 20) - 1)
 #define STAMP_TOP (0x1Full << 59)
 
+/* The system calls that are kept whatever happens in them: by number, which a sys_enter has at `number_at`. */
+struct staying {
+	int64_t number_at, n;
+	const uint8_t *stays;
+};
+
 struct layout {
 	int64_t page_bytes, commit_at, data_at, type_at, pid_at;
 	const uint8_t *fate;                       /* 65536 of DROP..FAULT */
+	struct staying calls;
 };
 
 /* Rows of one CPU, in the order written; `event` is where a row's bytes are. */
@@ -52,6 +60,17 @@ static uint64_t words(const uint8_t *at)
 
 	memcpy(&value, at, 8);
 	return value;
+}
+
+/* Whether the call that is entered is kept: one of those, or one of which is not known which it is. */
+static int stays(const struct staying *calls, const uint8_t *event, int64_t size)
+{
+	uint64_t number;
+
+	if (size < calls->number_at + 8)
+		return 1;
+	number = words(event + calls->number_at);
+	return number < (uint64_t)calls->n && calls->stays[number];
 }
 
 static int bad(struct state *state, int64_t what, int64_t page, int64_t at)
@@ -147,6 +166,8 @@ static int scan(const struct layout *layout, const uint8_t *raw, int64_t n_pages
 			rows->size[row] = (int32_t)size;
 			rows->event[row] = event;
 			rows->mark[row] = (uint8_t)gap;
+			if (layout->fate[type] == ENTER && stays(&layout->calls, event, size))
+				rows->mark[row] |= STAYS;
 			gap = 0;
 		}
 	}
@@ -172,7 +193,7 @@ int nostale_scan(const struct layout *layout, const uint8_t *const *raw, const i
 static int is_call(const struct rows *rows, const uint8_t *fate, int64_t at)
 {
 	return at + 1 < rows->used && fate[rows->type[at]] == ENTER && fate[rows->type[at + 1]] == EXIT &&
-	       rows->pid[at] == rows->pid[at + 1] && !(rows->mark[at + 1] & GAP);
+	       rows->pid[at] == rows->pid[at + 1] && !(rows->mark[at] & STAYS) && !(rows->mark[at + 1] & GAP);
 }
 
 /*
@@ -226,15 +247,24 @@ static int count_folded(struct table *table, uint16_t cpu, int32_t pid)
 	return 1;
 }
 
-/* Whether the marked call that begins at row `at` is counted instead of kept. Both of its rows are there. */
-static int folds(struct table *table, const struct rows *rows, int64_t at, uint16_t cpu)
+/* Whether a call in which nothing happened, and that is followed by another, is counted instead of kept. */
+static int folds(struct table *table, int32_t pid, uint16_t cpu)
 {
-	int32_t pid = rows->pid[at];
-
 	/* A call before it whose end was not seen must be seen to have ended. */
 	if (pid <= 0 || pid >= table->n_open || table->open[pid >> 3] >> (pid & 7) & 1)
 		return 0;
 	return count_folded(table, cpu, pid);
+}
+
+/* Note that a thread enters or leaves a call that stands in the table. */
+static void in_call(struct table *table, uint8_t what, int32_t pid)
+{
+	if ((what != ENTER && what != EXIT) || pid <= 0 || pid >= table->n_open)
+		return;
+	if (what == ENTER)
+		table->open[pid >> 3] |= (uint8_t)(1 << (pid & 7));
+	else
+		table->open[pid >> 3] &= (uint8_t)~(1 << (pid & 7));
 }
 
 /* Keep what is needed of an event's bytes. The row's word is where the first would be, were all of them kept. */
@@ -278,7 +308,7 @@ void nostale_merge(struct rows *rows, int64_t *from, const uint16_t *cpus, int64
 			uint8_t what = fate[one->type[at]];
 			int32_t pid = one->pid[at];
 
-			if (what == ENTER && one->mark[at] & FOLDS && folds(table, one, at, cpus[best])) {
+			if (what == ENTER && one->mark[at] & FOLDS && folds(table, pid, cpus[best])) {
 				at += 2;
 				continue;
 			}
@@ -286,12 +316,7 @@ void nostale_merge(struct rows *rows, int64_t *from, const uint16_t *cpus, int64
 				at++;
 				continue;
 			}
-			if ((what == ENTER || what == EXIT) && pid > 0 && pid < table->n_open) {
-				if (what == ENTER)
-					table->open[pid >> 3] |= (uint8_t)(1 << (pid & 7));
-				else
-					table->open[pid >> 3] &= (uint8_t)~(1 << (pid & 7));
-			}
+			in_call(table, what, pid);
 			int64_t row = table->used++;
 
 			table->ts[row] = one->ts[at];
@@ -304,6 +329,61 @@ void nostale_merge(struct rows *rows, int64_t *from, const uint16_t *cpus, int64
 		} while (at < one->used &&
 			 (one->ts[at] < second_ts || (one->ts[at] == second_ts && second_ts < limit && best < second)));
 		from[best] = at;
+	}
+}
+
+/* The rows of a table in time order, as they are folded: the place in `order` of the next row of the same CPU, or -1. */
+struct folding {
+	const int64_t *order;
+	int64_t n;
+	const uint16_t *type, *cpu;
+	const int32_t *pid, *size;
+	const uint32_t *word;
+	const uint8_t *heap, *fate;
+	int64_t *next, *last;                      /* n of them, and 65536 of -1 */
+	uint8_t *left;                             /* n zeros: the end of a call that is left out */
+	int64_t *kept;                             /* the rows that are left, n at most */
+	struct staying calls;
+};
+
+static int calls(const struct folding *it, int64_t at)
+{
+	int64_t next = it->next[at], row = it->order[at];
+
+	return next >= 0 && it->fate[it->type[row]] == ENTER && it->fate[it->type[it->order[next]]] == EXIT &&
+	       it->pid[row] == it->pid[it->order[next]] &&
+	       !stays(&it->calls, it->heap + 4ll * it->word[row], it->size[row]);
+}
+
+/* What nostale_mark and nostale_merge do, of rows that are in order already and of which none was lost. */
+void nostale_fold(const struct folding *it, struct table *table, int64_t *n_kept)
+{
+	for (int64_t at = it->n - 1; at >= 0; at--) {
+		int64_t *last = it->last + it->cpu[it->order[at]];
+
+		it->next[at] = *last;
+		*last = at;
+	}
+	for (int64_t at = 0; at < it->n; at++) {
+		int64_t row = it->order[at], next;
+		uint8_t what = it->fate[it->type[row]];
+		int32_t pid = it->pid[row];
+		int call = calls(it, at);
+
+		if (it->left[at])
+			continue;
+		next = call ? it->next[it->next[at]] : it->next[at];
+		if ((call || what == FAULT) && next >= 0 &&
+		    (it->fate[it->type[it->order[next]]] == FAULT || calls(it, next))) {
+			if (call && folds(table, pid, it->cpu[row])) {
+				it->left[it->next[at]] = 1;
+				continue;
+			}
+			if (!call && pid > 0 && count_folded(table, it->cpu[row], pid))
+				continue;
+		}
+		in_call(table, what, pid);
+		it->kept[(*n_kept)++] = row;
 	}
 }
 

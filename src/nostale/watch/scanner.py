@@ -9,7 +9,7 @@ import ctypes
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
 from ctypes import Structure, byref, c_char_p, c_int64, c_void_p
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -29,10 +29,15 @@ _MOST_HEAP: Final = 4 << 32  # words of 4 bytes are numbered in 32 bits
 _NO_LIMIT: Final = (1 << 63) - 1
 
 
+class _Staying(Structure):
+    _fields_ = [("number_at", c_int64), ("n", c_int64), ("stays", c_void_p)]
+
+
 class _Layout(Structure):
     _fields_ = [
         *((name, c_int64) for name in ("page_bytes", "commit_at", "data_at", "type_at", "pid_at")),
         ("fate", c_void_p),
+        ("calls", _Staying),
     ]
 
 
@@ -66,6 +71,35 @@ class _Table(Structure):
     ]
 
 
+class _Folding(Structure):
+    _fields_ = [
+        ("order", c_void_p),
+        ("n", c_int64),
+        *((name, c_void_p) for name in ("type", "cpu", "pid", "size", "word", "heap", "fate")),
+        *((name, c_void_p) for name in ("next", "last", "left", "kept")),
+        ("calls", _Staying),
+    ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fates:
+    """What is done with events, and with system calls.
+
+    Args:
+        of_type: `(65536,) uint8`, for each type one of DROP, KEEP, ENTER, EXIT, FAULT. Where types have the last three,
+            system calls without anything in them, and page faults, are counted instead of kept if another follows.
+        number_at: where an event of type ENTER has the number of the system call, 8 bytes.
+        stays: `(n,) uint8`, whether a system call is kept whatever happens in it; those from n on are not.
+    """
+
+    of_type: NDArray[np.uint8]
+    number_at: int = 0
+    stays: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+
+    def staying(self) -> _Staying:
+        return _Staying(self.number_at, len(self.stays), self.stays.ctypes.data)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Merged:
     """What was found on all CPUs, in time order: columns of one length, and the bytes that `word` points into.
@@ -97,7 +131,7 @@ def merge(
     streams: Mapping[int, Iterable[bytes]],
     geometry: Geometry,
     at: tuple[int, int],
-    fate: NDArray[np.uint8],
+    fates: Fates,
     kept: NDArray[np.int32],
     where: str,
 ) -> Merged:
@@ -105,15 +139,15 @@ def merge(
 
     Args:
         at: where an event's type (2 bytes) and thread id (4 bytes) lie.
-        fate: `(65536,) uint8`, for each type one of DROP, KEEP, ENTER, EXIT, FAULT. Where types have the last three,
-            system calls without anything in them, and page faults, are counted instead of kept if another follows.
         kept: `(2, 65536) int32`, for each type the first of the bytes that are kept, a multiple of 4, and the one after
             the last.
 
     Raises:
         BadInput: damaged pages.
     """
-    layout = _Layout(geometry.page_bytes, geometry.commit_offset, geometry.data_offset, *at, fate.ctypes.data)
+    fate = fates.of_type
+    pages = (geometry.page_bytes, geometry.commit_offset, geometry.data_offset)
+    layout = _Layout(*pages, *at, fate.ctypes.data, fates.staying())
     cpus = np.array(sorted(streams), np.uint16)
     share = max(geometry.page_bytes, _LEAST, _AT_ONCE // max(1, len(cpus)))
     inputs = [
@@ -249,6 +283,31 @@ class GrowingArray:
         return np.frombuffer(self.map, self.kind, size)
 
 
+class _Folds:
+    """What is counted instead of kept, and which threads are in a call that is kept."""
+
+    def __init__(self) -> None:
+        self.open = np.zeros(MOST // 8, np.uint8)
+        self.key, self.count = np.zeros(_FOLDED, np.int64), np.zeros(_FOLDED, np.int64)
+
+    def table(self, **others: int) -> _Table:
+        """Return a table that has them."""
+        return _Table(
+            open=self.open.ctypes.data,
+            n_open=MOST,
+            folded_key=self.key.ctypes.data,
+            folded_count=self.count.ctypes.data,
+            n_folded=_FOLDED,
+            **others,
+        )
+
+    def counted(self) -> dict[tuple[int, int], int]:
+        """Return how many there are by CPU and thread."""
+        keys = np.flatnonzero(self.key)
+        folded = zip(self.key[keys].tolist(), self.count[keys].tolist())
+        return {(key >> 32, key & 0xFFFFFFFF): count for key, count in folded}
+
+
 class _Growing:
     """The table as it grows."""
 
@@ -265,14 +324,8 @@ class _Growing:
         self.columns = {name: GrowingArray(kind) for name, kind in kinds.items()}
         self.columns |= {name: GrowingArray(np.uint16) for name in ("type", "cpu")}
         self.heap = GrowingArray(np.uint8)
-        self.open = np.zeros(MOST // 8, np.uint8)
-        self.folded_key, self.folded_count = np.zeros(_FOLDED, np.int64), np.zeros(_FOLDED, np.int64)
-        self.table = _Table(
-            open=self.open.ctypes.data,
-            n_open=MOST,
-            folded_key=self.folded_key.ctypes.data,
-            folded_count=self.folded_count.ctypes.data,
-            n_folded=_FOLDED,
+        self.folds = _Folds()
+        self.table = self.folds.table(
             start=kept[0].ctypes.data,
             until=kept[1].ctypes.data,
             heap_used=int(kept[0].max()),  # so that no row's word lies before the first
@@ -304,8 +357,6 @@ class _Growing:
     def merged(self, inputs: list[_Input]) -> Merged:
         """Return what was taken."""
         met = [one.state for one in inputs if one.state.events]
-        keys = np.flatnonzero(self.folded_key)
-        folded = zip(self.folded_key[keys].tolist(), self.folded_count[keys].tolist())
         return Merged(
             **{name: column.array(self.table.used) for name, column in self.columns.items()},
             heap=self.heap.array(self.table.heap_used),
@@ -313,9 +364,31 @@ class _Growing:
             first_ns=min((one.first_ns for one in met), default=0),
             last_ns=max((one.last_ns for one in met), default=0),
             lost=tuple(lost for one in inputs for lost in one.lost),
-            folded={(key >> 32, key & 0xFFFFFFFF): count for key, count in folded},
+            folded=self.folds.counted(),
             backwards=any(one.backwards for one in met),
         )
+
+
+def fold(
+    lib: ctypes.CDLL,
+    order: NDArray[np.int64],
+    columns: Mapping[str, NDArray[Any]],
+    heap: NDArray[np.uint8],
+    fates: Fates,
+) -> tuple[NDArray[np.int64], dict[tuple[int, int], int]]:
+    """Return which rows are kept, in time order, and how many calls and faults are counted instead, as `merge` does.
+
+    Args:
+        order: `(n,)`, the rows in time order; no event between them was lost.
+        columns: `type`, `cpu`, `pid`, `size` and `word` of the rows, as a table has them.
+    """
+    folds, n = _Folds(), len(order)
+    scratch = (np.empty(n, np.int64), np.full(_KINDS, -1, np.int64), np.zeros(n, np.uint8), np.empty(n, np.int64))
+    given = (*(columns[name] for name in ("type", "cpu", "pid", "size", "word")), heap, fates.of_type, *scratch)
+    n_kept = c_int64(0)
+    it = _Folding(order.ctypes.data, n, *(one.ctypes.data for one in given), fates.staying())
+    lib.nostale_fold(byref(it), byref(folds.table()), byref(n_kept))
+    return scratch[-1][: n_kept.value], folds.counted()
 
 
 def by_type(

@@ -89,7 +89,10 @@ class Table:
 
     def sorted(self) -> Table:
         """Return the same in time order; what has the same time stays as it is."""
-        order = np.argsort(self.ts, kind="stable")
+        return self.rows(np.argsort(self.ts, kind="stable"))
+
+    def rows(self, order: Ints) -> Table:
+        """Return a table of these rows, in this order."""
         return replace(
             self,
             ts=self.ts[order],

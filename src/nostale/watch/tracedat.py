@@ -9,7 +9,7 @@ Source:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from struct import Struct
@@ -64,11 +64,11 @@ class Recording:
     page_bytes: int
 
 
-def read_dat(path: Path, wanted: Wanted | None = None, *, fold_calls: bool = False) -> Trace:
+def read_dat(path: Path, wanted: Wanted | None = None, *, fold_but: Collection[str] | None = None) -> Trace:
     """Read a recording.
 
     Args:
-        wanted, fold_calls: as `build` has them.
+        wanted, fold_but: as `build` has them.
 
     Returns:
         The events of the buffer that has any. Where several instances were recorded, those of the fullest; a note says
@@ -85,7 +85,7 @@ def read_dat(path: Path, wanted: Wanted | None = None, *, fold_calls: bool = Fal
             one.streams,
             one.page_bytes,
             wanted=wanted,
-            fold_calls=fold_calls,
+            fold_but=fold_but,
             size_bytes=4 * file.size,  # pages shrink to a quarter or less
         )
 

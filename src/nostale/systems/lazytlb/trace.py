@@ -32,6 +32,7 @@ from nostale.watch import (
 
 _SYNC_CORE: Final = 1 << 5  # MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, include/uapi/linux/membarrier.h
 _FUNCTION: Final = "ipi_sync_core"
+_CALL, _EXECS = "membarrier", ("execve", "execveat")
 _CLONE_VM: Final = 0x100
 _EVENTS: Final = ("sys_enter", "sys_exit", "sched_switch", "csd_function_entry", "csd_queue_cpu")
 # What a task does that is not about to leave its CPU: it goes in or out of the kernel, or an interrupt does. While the
@@ -78,13 +79,11 @@ def look(trace: Trace) -> Sight | None:
         return None
     lacking = [event for event in _EVENTS if not trace.has(event)]
     missing = [f"no {event} events" for event in lacking]
-    if trace.table.folded:
-        missing.append("calls in which nothing was recorded were not kept (--no-own)")
     if lacking:
         return Sight(Occurrences.of(()), {}, f"{len(entered)} calls", tuple(missing))
     calls = _calls(trace, entered)
     syncs = rows_of_function(trace, "csd_function_entry", _FUNCTION)
-    memory = _Memory.of(trace, calls, entries.of_calls("execve", "execveat"))
+    memory = _Memory.of(trace, calls, entries.of_calls(*_EXECS))
     groups = trace.origin.groups
     unshared = {
         (call.pid, pid) for call in calls for _, pid in call.throughout if not memory.shared(call.enter, call.pid, pid)
@@ -125,7 +124,7 @@ class _Entries:
 
 def _entered(trace: Trace, entries: _Entries) -> Rows:
     """Return the rows of the calls; a call with flags is refused, and its return value tells that."""
-    rows = entries.of_calls("membarrier")
+    rows = entries.of_calls(_CALL)
     if not rows.size:
         return rows
     command = trace.field(rows, "sys_enter", "args[0]").astype(np.uint32)
@@ -243,4 +242,4 @@ def _told(event: str, call: _Call, pid: int, trace: Trace, row: int, what: str, 
     return Occurrence(event, {"call": call.number, "thread": pid}, step)
 
 
-MONITOR: Final = TraceMonitor(BINDING, look)
+MONITOR: Final = TraceMonitor(BINDING, look, calls=(_CALL, *_EXECS))
