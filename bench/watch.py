@@ -1,8 +1,9 @@
 """watch beside trace-cmd report and perf script on recordings of millions of events: CPU, memory, the short run.
 
 Ours is the whole way from the command line to the table: read, merge, joins, stacks, breaks and the contracts, with the
-tasks' own system calls and page faults counted but not listed. The peers print the events as text and no more. What is
-compiled once a machine is compiled before, and the very first run is measured by itself.
+tasks' own system calls and page faults counted but not listed; once more with them, and with all of that as JSON. The
+peers print the events as text and no more. What is compiled once a machine is compiled before; the very first run is by
+itself.
 """
 
 from __future__ import annotations
@@ -37,26 +38,33 @@ def main() -> None:
 def compared(trace: Path, name: str, peer: tuple[str, ...], where: Path) -> list[Row]:
     """CPU, wall clock and peak memory of both."""
     kept = cache(where, "warm")
-    watch(trace, where, kept)  # compiles the scan, writes the bytecode
-    results = in_turn({"nostale": lambda: watch(trace, where, kept), "peer": lambda: printed(peer, trace, where)})
-    us, them = results["nostale"], results["peer"]
-    for one in us:
-        events = re.search(r"events: ([\d,]+);", one.output)
-        if events is None or int(events[1].replace(",", "")) < 100_000:
-            sys.exit(f"{trace.name}: not the whole trace was looked at\n{one.output[-500:]}")
-    return [
-        row("the whole analysis, CPU", trace.name, median(us, "cpu_s"), median(them, "cpu_s"), name, "s"),
-        row("the whole analysis, wall clock", trace.name, median(us, "wall_s"), median(them, "wall_s"), name, "s"),
-        row("the whole analysis, memory", trace.name, mib(us), mib(them), name, "MiB"),
-    ]
+    watch(trace, where, kept, "--no-own")  # compiles the scan, writes the bytecode
+    ways: dict[str, Callable[[], Spent]] = {
+        "the whole analysis": lambda: watch(trace, where, kept, "--no-own"),
+        "with the tasks' own entries": lambda: watch(trace, where, kept),
+        "with these, as JSON": lambda: watch(trace, where, kept, "--format", "json"),
+    }
+    results = in_turn({**ways, "peer": lambda: printed(peer, trace, where)})
+    them, rows = results.pop("peer"), []
+    for way, us in results.items():
+        for one in us:
+            events = re.search(r'events"?: ([\d,]+)[;,]', one.output)
+            if events is None or int(events[1].replace(",", "")) < 100_000:
+                sys.exit(f"{trace.name}: not the whole trace was looked at\n{one.output[-500:]}")
+        rows += [
+            row(f"{way}, CPU", trace.name, median(us, "cpu_s"), median(them, "cpu_s"), name, "s"),
+            row(f"{way}, wall clock", trace.name, median(us, "wall_s"), median(them, "wall_s"), name, "s"),
+            row(f"{way}, memory", trace.name, mib(us), mib(them), name, "MiB"),
+        ]
+    return rows
 
 
 def short(trace: Path, where: Path) -> list[Row]:
     """A recording of 1 MB: wall clock from start to table, compiled before and on a machine that never ran it."""
     kept = cache(where, "short")
     ways: dict[str, Callable[[], Spent]] = {
-        "1 MB to the table": lambda: watch(trace, where, kept),
-        "1 MB to the table, the first run ever": lambda: watch(trace, where, cache(where, None)),
+        "1 MB to the table": lambda: watch(trace, where, kept, "--no-own"),
+        "1 MB to the table, the first run ever": lambda: watch(trace, where, cache(where, None), "--no-own"),
     }
     results = in_turn(ways)
     return [
@@ -73,11 +81,13 @@ def cache(where: Path, name: str | None) -> Path:
     return where / name
 
 
-def watch(trace: Path, where: Path, kept: Path) -> Spent:
+def watch(trace: Path, where: Path, kept: Path, *options: str) -> Spent:
     # Exit 1 and 3 are verdicts on the trace.
-    command = 'set -e; "$0" watch --no-own "$1" -o out.txt 2>/dev/null || test $? != 2; tail -n 3 out.txt'
+    command = 'set -e; "$@" -o out.txt 2>/dev/null || test $? != 2; tail -n 300 out.txt'
     nostale = Path(sys.executable).parent / "nostale"
-    return run("sh", "-c", command, nostale, trace, where=where, env={"XDG_CACHE_HOME": str(kept)})
+    return run(
+        "sh", "-c", command, "sh", nostale, "watch", trace, *options, where=where, env={"XDG_CACHE_HOME": str(kept)}
+    )
 
 
 def printed(peer: tuple[str, ...], trace: Path, where: Path) -> Spent:
