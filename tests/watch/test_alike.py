@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from slowly import one_by_one
 
+from nostale.contract.breaks import sums
 from nostale.watch import analyse, group, read_trace
 from nostale.watch.compiled import library
 from nostale.watch.joins import Joins
@@ -84,6 +85,13 @@ def test_each_interruption_is_told_as_by_itself(way, seed):
     trace = made(seed)
     assert list(analyse(trace, [0]).breaks) == one_by_one(trace, [0])
     assert list(analyse(trace, own=False).breaks) == one_by_one(trace, [0, 1], own=False)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sums_of_columns_are_those_of_each(seed):
+    breaks = analyse(made(seed)).breaks
+    assert breaks.summed == sums(breaks.which, breaks.duration_ns, len(breaks.alike))
+    assert sum(one.count for _, one in breaks.sums()) == len(breaks) > 20
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -26,6 +26,9 @@ from nostale.watch.ring import Ints
 from nostale.watch.stretches import CODE, Stretches
 from nostale.watch.threads import last_of_each
 
+_AT_ONCE: Final = 1 << 17  # stretches: so that the memory for keys does not grow with the recording
+_KEPT: Final = ("cpu", "pid", "start", "end", "nested", "at_most")  # of a stretch, for what ran in it
+
 
 def breaks_of(stretches: Stretches, chosen: Ints, joins: Joins, others: Iterable[Interruption] = ()) -> Breaks:
     """Return one interruption for each thing that ran in the stretches at `chosen`; their durations add up to theirs.
@@ -35,15 +38,18 @@ def breaks_of(stretches: Stretches, chosen: Ints, joins: Joins, others: Iterable
 
     Cost: O(n log n), n things that ran.
     """
-    return _Told(stretches, joins).breaks(chosen, tuple(others))
-
-
-_AT_ONCE: Final = 1 << 17  # stretches: so that the memory for keys does not grow with the recording
-_KEPT: Final = ("cpu", "pid", "start", "end", "nested", "at_most")  # of a stretch, for what ran in it
+    return _Teller(stretches, joins).breaks(chosen, tuple(others))
 
 
 @dataclass(slots=True, eq=False)
-class _Told:
+class _Teller:
+    """Tells what ran in stretches.
+
+    Attributes:
+        alike: kinds and causes met so far, each with its number.
+        known: by key of things that ran, that number and whether the time is known at which it was sent.
+    """
+
     stretches: Stretches
     joins: Joins
     columns: Columns = field(init=False)
