@@ -25,6 +25,7 @@ NONE: Final = -1
 Rows = NDArray[np.int32]
 _KINDS: Final = 1 << 16
 _CPUS: Final = 1 << 16
+_WORTH_COMPILING: Final = 1 << 18  # rows: with fewer Python takes less than a first compilation does
 _OTHER, _ENTER, _EXIT, _ENTRY, _LEAVE, _EXPIRE, _EXPIRED, _SWITCH, _WAKE, _STACK = range(10)
 _ROLES: Final = {
     "sys_enter": _ENTER,
@@ -101,7 +102,7 @@ def relate(trace: Trace) -> Related:
     Cost: O(events).
     """
     switches, wakes = _switches(trace), _wakes(trace)
-    lib = library(worth_compiling=False)
+    lib = library(worth_compiling=len(trace) >= _WORTH_COMPILING)
     if lib is None or not fits(trace, switches.prev, switches.next, wakes):
         return by_columns(trace, switches, wakes)
     return _compiled(lib, trace, switches, wakes)
