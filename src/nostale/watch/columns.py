@@ -77,10 +77,7 @@ class Columns:
         if not trace.lost or not rows.size:
             return asked
         start, end = trace.ts[asked], trace.ts[rows]
-        torn = np.zeros(len(rows), bool)
-        for one in trace.lost:
-            either = (trace.cpu[asked] == one.cpu) | (trace.cpu[rows] == one.cpu)
-            torn |= either & (one.after_ns <= end) & (one.before_ns >= start)
+        torn = trace.losses.each(start, end, trace.cpu[asked]) | trace.losses.each(start, end, trace.cpu[rows])
         return np.where(torn, NONE, asked)
 
     def _each(self, rows: Ints, join: Callable[[int], int | None]) -> Ints:
@@ -127,8 +124,8 @@ class Columns:
         """Return the number of the system call that the thread of each event is in, by its events."""
         trace = self.joins.trace
         opened = self.joins.related.call[rows].astype(np.int64)
-        for one in trace.lost:
-            opened[(one.after_ns <= trace.ts[rows]) & (one.before_ns >= trace.ts[opened])] = NONE
+        if trace.lost:
+            opened[trace.losses.each(trace.ts[opened], trace.ts[rows])] = NONE
         numbers = np.full(len(rows), NONE, np.int64)
         known = opened != NONE
         # Of numbers below -1 there are none, and -1 is one that a tracer made up.

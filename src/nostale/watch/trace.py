@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nostale.contract import BadInput
 from nostale.watch.compiled import library
 from nostale.watch.format import Field, Formats
+from nostale.watch.losses import Losses
 from nostale.watch.ring import Ints, Lost
 from nostale.watch.scanner import by_type
 from nostale.watch.symbols import Symbols
@@ -135,6 +136,7 @@ class Trace:
     size: NDArray[np.int32] = field(init=False)
     raw: NDArray[np.uint8] = field(init=False)
     lost: tuple[Lost, ...] = field(init=False)
+    losses: Losses = field(init=False, repr=False)
     _order: NDArray[np.int32 | np.int64] = field(init=False, repr=False)
     _starts: Ints = field(init=False, repr=False)
 
@@ -142,6 +144,7 @@ class Trace:
         table = self.table
         self.ts, self.cpu, self.pid, self.type = table.ts, table.cpu, table.pid, table.type
         self.word, self.size, self.raw, self.lost = table.word, table.size, table.heap, table.lost
+        self.losses = Losses(self.lost)
         self._order, self._starts = by_type(self.type, library(worth_compiling=False))
 
     def __len__(self) -> int:
@@ -259,10 +262,7 @@ class Trace:
 
     def lost_between(self, cpu: int | None, start_ns: int, end_ns: int) -> bool:
         """Whether events of `cpu` (None: any) in [start_ns, end_ns] may have been lost."""
-        return bool(self.lost) and any(
-            (cpu is None or one.cpu == cpu) and one.after_ns <= end_ns and one.before_ns >= start_ns
-            for one in self.lost
-        )
+        return bool(self.lost) and self.losses.between(cpu, start_ns, end_ns)
 
     def _field(self, event: str, name: str) -> Field:
         form = self.formats.by_name.get(event)

@@ -35,7 +35,7 @@ struct walk {
 	const int32_t *call;                       /* by row: the sys_enter of the call its thread is in, or -1 */
 	const uint8_t *nobody;                     /* by thread id */
 	const int64_t *forgets;                    /* ends of gaps on this CPU, in order */
-	const int64_t *lost_after, *lost_before;   /* gaps of all CPUs: n_lost */
+	const int64_t *lost_after, *lost_reach;    /* n_lost, of all CPUs: see losses.py */
 	const int64_t *bare;                       /* rows of functions that stand for their IPI */
 	struct thread *threads;                    /* by thread id, all zero */
 	int32_t *open;
@@ -132,10 +132,17 @@ static void leave(struct state *s, uint16_t opener, int64_t ts)
 
 static int lost_between(const struct walk *it, int64_t start, int64_t end)
 {
-	for (int64_t i = 0; i < it->n_lost; i++)
-		if (it->lost_after[i] <= end && it->lost_before[i] >= start)
-			return 1;
-	return 0;
+	int64_t low = 0, high = it->n_lost;
+
+	while (low < high) {
+		int64_t middle = (low + high) / 2;
+
+		if (it->lost_after[middle] <= end)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low && it->lost_reach[low - 1] >= start;
 }
 
 static void leave_cpu(struct state *s, int64_t row, int64_t k)
