@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nostale.contract.breaks import NONE as NO_TIME
+from nostale.watch.distinct import texts
 from nostale.watch.joins import Joins
 from nostale.watch.related import NONE
 from nostale.watch.ring import Ints
@@ -24,6 +25,7 @@ class Columns:
     """The joins of one trace, taken a column at a time."""
 
     joins: Joins
+    _texts: dict[str, int] = field(default_factory=dict)
 
     def field(self, rows: Ints, event: str, name: str) -> NDArray[np.int64]:
         """Return one number of each of `rows`; an event that the trace does not have has no rows."""
@@ -92,6 +94,26 @@ class Columns:
         # Those that never left a CPU in the trace are few, and it depends on what was lost.
         runnable[left == NONE] = [self.joins.was_runnable(row) for row in rows[left == NONE].tolist()]
         return runnable
+
+    # --- devices
+
+    def text(self, rows: Ints, event: str, name: str) -> NDArray[np.int64]:
+        """Return a number that is the same where a text is."""
+        found = texts(self.joins.trace, rows, event, name)
+        numbers = [self._texts.setdefault(one, len(self._texts)) for one in found.values]
+        return np.array(numbers, np.int64)[found.which]
+
+    def raised(self, vectors: Collection[int], cpus: Ints, rows: Ints, ends_ns: Ints) -> NDArray[np.bool_]:
+        """Say of each CPU whether one of these softirqs was raised on it from that row until that time, if known."""
+        trace, raised = self.joins.trace, np.zeros(len(rows), bool)
+        raises = trace.rows("softirq_raise")
+        raises = raises[np.isin(self.field(raises, "softirq_raise", "vec"), tuple(vectors))]
+        for cpu in np.unique(trace.cpu[raises], return_index=True)[0].tolist():
+            here, mine = raises[trace.cpu[raises] == cpu], cpus == cpu
+            until = np.searchsorted(trace.ts[here], ends_ns[mine], side="right")
+            raised[mine] = until > np.searchsorted(here, rows[mine])
+        raised &= ends_ns != NO_TIME
+        return raised
 
     # --- ticks
 

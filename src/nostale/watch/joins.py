@@ -435,9 +435,10 @@ class Joins:
     def raised(self, cpu: int, low: int, high_ns: int) -> set[int]:
         """Return the softirqs raised on `cpu` from row `low` until `high_ns`."""
         rows = self._rows(cpu, "softirq_raise")
-        rows = rows[np.searchsorted(rows, low) :]
-        rows = rows[: np.searchsorted(self.trace.ts[rows], high_ns, side="right")]
-        return set(self.trace.field(rows, "softirq_raise", "vec").tolist()) if rows.size else set()
+        first = end = bisect_left(rows.data, low)
+        while end < len(rows) and self.trace.ts[rows[end]] <= high_ns:
+            end += 1
+        return {self.number(row, "softirq_raise", "vec") for row in rows[first:end].tolist()}
 
     # --- helpers
 

@@ -21,7 +21,7 @@ from nostale.watch.related import NONE
 from nostale.watch.ring import Ints
 from nostale.watch.stretches import CODE, Stretches
 from nostale.watch.threads import by_thread
-from nostale.watch.works import work_of_function
+from nostale.watch.works import RAISED, work_of_function
 
 WIDTH: Final = 3 + SENDER  # numbers in a key
 # What tells a stretch of that kind, where there is any.
@@ -190,7 +190,17 @@ class Keys:
         self.key[mine, 3:] = columns.armer(np.where(ticks, NONE, columns.armed(rows)))
 
     def _device(self, mine: Mask, by_stretch: bool) -> None:
-        self.unlike |= mine
+        columns, event = self.columns, "irq_handler_entry"
+        self.key[mine, 1] = self._of(mine, "what")
+        handled = mine.copy()
+        handled[mine] = columns.is_a(self._of(mine, "row"), event)
+        rows, cpus, ends = (self._of(handled, name) for name in ("row", "cpu", "end"))
+        if rows.size:
+            self.key[handled, 2] = columns.text(rows, event, "name")
+        for at, vectors in enumerate(RAISED, 3):
+            self.key[handled, at] = columns.raised(vectors, cpus, rows, ends)
+        if columns.joins.trace.lost:  # then what is not known says whether that was the reason
+            self.unlike |= mine & ~handled
 
     def _softirq(self, mine: Mask, by_stretch: bool) -> None:
         self.key[mine, 1] = self.columns.field(self._of(mine, "row"), "softirq_entry", "vec")

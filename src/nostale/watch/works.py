@@ -83,6 +83,8 @@ _SOFTIRQS: Final = {
     9: Work.RCU,
 }
 _NAMES: Final = 1 << 10  # of functions, few of which are asked for again and again
+# Softirqs by which a device's interrupt tells what it was for, the first first.
+RAISED: Final = (frozenset({4}), frozenset({2, 3}))
 SOFTIRQ_NAMES: Final = ("HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU")
 
 
@@ -150,6 +152,4 @@ def work_of_softirq(vector: int) -> Work:
 
 def work_of_raised(vectors: set[int]) -> Work:
     """Return what a device's interrupt is for, by the softirqs that it raised."""
-    if 4 in vectors:
-        return Work.BLOCK_IO
-    return Work.NETWORK if vectors & {2, 3} else Work.UNKNOWN
+    return next((_SOFTIRQS[min(those)] for those in RAISED if vectors & those), Work.UNKNOWN)
