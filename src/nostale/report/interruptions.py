@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from nostale.contract import Breaks, Cause, Change, Interruption, Sum, Vanishes, totals
 from nostale.report.line import Line, line, safe
-from nostale.report.table import table
 
 _BREAKS_SHOWN = 20
 _SENDERS_SHOWN = 40
@@ -180,6 +179,8 @@ def _remedies(breaks: Breaks) -> Iterator[Line]:
 
 
 def _table(headings: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[Line]:
+    from nostale.report.table import table  # here: rich takes a while to load, and only these answers need it
+
     first, *rest = table(headings, numbers, rows)
     yield line((first, "bold"))
     yield from map(line, rest)
