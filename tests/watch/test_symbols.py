@@ -2,9 +2,11 @@
 
 import re
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nostale.watch.compiled import library
 from nostale.watch.symbols import Symbols
 
 _LINE = re.compile(rb"([0-9a-fA-F]{16}) [tTwWuU] [^\x00-\x20]")
@@ -25,9 +27,15 @@ def listed(text: bytes) -> list[tuple[int, bytes]]:
     return sorted((one for one in found if one[0]), key=lambda one: one[0])
 
 
-@given(st.lists(_PIECES, max_size=12).map(b"".join))
-def test_lines_are_read_as_one_by_one(text):
-    symbols = Symbols(text)
+@settings(deadline=None)
+@pytest.mark.parametrize("compiled", [True, False])
+@given(text=st.lists(_PIECES, max_size=12).map(b"".join))
+def test_lines_are_read_as_one_by_one(compiled, text):
+    if compiled and library(worth_compiling=True) is None:
+        pytest.skip("no C compiler")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nostale.watch.symbols.library", library if compiled else lambda **_: None)
+        symbols = Symbols(text)
     assert [symbols.line(at) for at in range(len(symbols))] == [
         line.decode("utf-8", "replace").strip() for _, line in listed(text)
     ]

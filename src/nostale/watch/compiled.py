@@ -11,7 +11,7 @@ from typing import Final
 from nostale.contract import NotHere
 from nostale.outside.cc import Compiler, build, find_compiler, kept
 
-_SOURCES: Final = ("scan.c", "perfscan.c", "relate.c", "walk.c", "group.c")
+_SOURCES: Final = ("scan.c", "perfscan.c", "relate.c", "walk.c", "group.c", "symbols.c")
 _FLAGS: Final = ("-O2", "-shared", "-fPIC")
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from binascii import unhexlify
+from ctypes import c_char_p, c_int64, c_void_p
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nostale.watch.compiled import library
 
 _DIGITS: Final = 16  # then a space, the type, a space and the name
 _NAME: Final = _DIGITS + 3
@@ -33,7 +36,7 @@ class Symbols:
     _known: dict[int, str] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        address, starts = _functions(self.text)
+        address, starts = functions(self.text)
         order = np.argsort(address, kind="stable")  # nearly sorted already
         order = order[address[order] > 0]
         address += np.uint64(self.shift % (1 << 64))
@@ -76,8 +79,22 @@ class Symbols:
         return "".join(self.line(int(one)) + "\n" for one in np.unique(first)).encode()
 
 
-def _functions(text: bytes) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def functions(text: bytes) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Return the addresses of functions as they are listed, and where their lines begin."""
+    lib = library(worth_compiling=False)
+    if lib is None:
+        return functions_by_numpy(text)
+    most = len(text) // (_NAME + 2) + 1
+    address, starts = np.empty(most, np.uint64), np.empty(most, np.int64)
+    lib.nostale_symbols.restype = c_int64
+    found = lib.nostale_symbols(
+        c_char_p(text), c_int64(len(text)), c_void_p(address.ctypes.data), c_void_p(starts.ctypes.data)
+    )
+    return address[:found], starts[:found]
+
+
+def functions_by_numpy(text: bytes) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the same, where there is no compiled library."""
     raw = np.frombuffer(text, np.uint8)
     starts = np.concatenate([np.zeros(1, np.int64), np.flatnonzero(raw == ord("\n")) + 1])
     starts = starts[starts + _NAME < raw.size]
