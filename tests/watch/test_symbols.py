@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nostale.watch.compiled import library
@@ -28,6 +28,8 @@ def listed(text: bytes) -> list[tuple[int, bytes]]:
 
 
 @settings(deadline=None)
+@example(text=b"ffffffff81000030 t  ffffffff81000010 T one\n")  # two lines run together, the first without a name
+@example(text=b"ffffffff81000030 t\nffffffff81000010 T one\n")
 @pytest.mark.parametrize("compiled", [True, False])
 @given(text=st.lists(_PIECES, max_size=12).map(b"".join))
 def test_lines_are_read_as_one_by_one(compiled, text):

@@ -18,8 +18,10 @@ def table(headings: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequen
         made.add_column(name, no_wrap=True)
     for name in numbers:
         made.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        made.add_row(*row)
+    # A cell of many lines for each column: rich takes about as long for it as for one of a single line.
+    columns = ["\n".join(column) for column in zip(*rows)]
+    if columns:
+        made.add_row(*columns)
     page = io.StringIO()
     Console(file=page, width=_WIDTH, markup=False, highlight=False, emoji=False, color_system=None).print(made)
     return ["  " + text.rstrip() for text in page.getvalue().splitlines()]
