@@ -18,7 +18,6 @@ from nostale.watch.needs import missing, missing_memory
 from nostale.watch.spans import OWN
 from nostale.watch.stretches import stretches
 from nostale.watch.trace import Trace
-from nostale.watch.whatif import with_what_if
 
 _SENT: Final = frozenset({Kind.IPI_CALL, Kind.IPI_RESCHEDULE, Kind.IRQ_WORK})  # by somebody: there is one to join with
 Progress = Callable[[str], None]
@@ -66,6 +65,8 @@ def analyse(
     tell("causes")
     breaks = breaks_of(made, chosen, joins, unseen)
     if what_if:
+        from nostale.watch.whatif import with_what_if  # here: few runs ask
+
         tell("what if")
         breaks = with_what_if(breaks, joins)
     del made, joins  # as large as the breaks, and the monitors do not ask it
