@@ -808,3 +808,19 @@ def test_a_task_that_left_a_cpu_again_before_it_is_seen_to_get_one_has_no_known_
     """
     )
     assert [(each.duration_ns, each.at_most_ns) for each in (one, two)] == [(None, 50), (20, None)]
+
+
+def test_a_call_in_which_the_task_left_the_cpu_and_is_not_seen_to_come_back_has_a_bound_only():
+    text = """
+        1 100 8 sys_enter id=202
+        1 110 8 sched_switch prev_pid=8 prev_state=1 next_pid=0
+        {back}
+        1 190 8 sys_exit id=202
+        1 200 8 sys_enter id=10
+        1 220 8 sys_exit id=10
+    """
+    assert breaks(text.format(back="")) == breaks(text.format(back="0 50 9 sys_exit id=1"), None)
+    unseen, other = breaks(text.format(back=""))
+    assert (unseen.duration_ns, unseen.at_most_ns, unseen.end_ns, other.duration_ns) == (None, 90, None, 20)
+    seen, other = breaks(text.format(back="1 180 0 sched_switch prev_pid=0 next_pid=8"))
+    assert (seen.duration_ns, seen.at_most_ns, seen.end_ns, other.duration_ns) == (20, None, 190, 20)

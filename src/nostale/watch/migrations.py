@@ -34,7 +34,7 @@ def rejoin(stretches: Stretches, chosen: Ints, joins: Joins) -> None:
     for at in cut.tolist():
         enter, pid, start = (int(made[at][name]) for name in ("row", "pid", "start"))
         exit_ = exit_of.get(enter)
-        if exit_ is None or int(trace.cpu[exit_]) not in watched:
+        if exit_ is None or int(trace.cpu[exit_]) not in watched - {int(made["cpu"][at])}:
             continue
         end = int(trace.ts[exit_])
         if trace.lost_between(None, start, end):

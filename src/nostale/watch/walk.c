@@ -179,6 +179,7 @@ static void leave_cpu(struct state *s, int64_t row, int64_t k)
 
 	if (to->call_at && to->left != NONE)
 		it->made[to->call_at - 1].nested += ts - to->left;
+	to->left = NONE;
 	s->last = 0;
 }
 
@@ -206,7 +207,12 @@ static void see(struct state *s, enum what what, int64_t row)
 		if (!mine->call || it->call[row] != mine->call - 1)
 			break;
 		if (it->own) {
-			it->made[mine->call_at - 1].end = ts;
+			struct stretch *call = it->made + mine->call_at - 1;
+
+			if (mine->left < call->start)
+				call->end = ts;
+			else                       /* it left the CPU meanwhile, and the switch back was not recorded */
+				call->at_most = ts - call->start - call->nested;
 			finish(s, mine->call_at);
 		} else {
 			finish_own(s, it->kind_call, mine->call - 1, pid);

@@ -94,7 +94,10 @@ class _Walk:
             span = self.syscalls.get(pid)
             if span is not None and self.related.call[row] == span.row:
                 del self.syscalls[pid]
-                span.end_ns = ts
+                if self.left.get(pid, span.start_ns - 1) < span.start_ns:
+                    span.end_ns = ts
+                else:  # it left the CPU meanwhile, and the switch back was not recorded
+                    span.at_most_ns = ts - span.start_ns - span.nested_ns
                 self._finish(span)
         elif name == "page_fault_user":
             self._in_user_mode(pid, ts)
@@ -131,8 +134,9 @@ class _Walk:
             self.running = span
             self._end_switch(span, number)
             self._finish(span)
-        if to in self.syscalls and to in self.left:
-            self.syscalls[to].nested_ns += ts - self.left[to]
+        left = self.left.pop(to, None)
+        if to in self.syscalls and left is not None:
+            self.syscalls[to].nested_ns += ts - left
         self.last = None
 
     def forget(self) -> None:
