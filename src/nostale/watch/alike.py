@@ -86,9 +86,9 @@ class _Teller:
         by_itself = np.zeros(len(self.stretches), bool)
         by_itself[items.of[keys.unlike]] = True  # all that ran in it
         kept = wanted[items.of] & ~by_itself[items.of]
-        items, sender = items.among(kept), keys.sender[kept]
-        group, first = grouped(keys.key, np.flatnonzero(kept))
-        which, sent = self._representatives(items, first, keys.key[np.flatnonzero(kept)[first]])
+        items, sender, rows = items.among(kept), keys.sender[kept], np.flatnonzero(kept)
+        group, first = grouped(keys.key, rows)
+        which, sent = self._representatives(items, first, keys.key[rows[first]])
         del keys
         sent_ns = np.where(sent[group], self.columns.times(sender), NO_TIME)
         made = self.stretches.made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nostale.contract.breaks import NONE as NO_TIME
-from nostale.watch.distinct import texts
+from nostale.watch.distinct import functions, texts
 from nostale.watch.joins import Joins
 from nostale.watch.related import NONE
 from nostale.watch.ring import Ints
@@ -53,7 +53,8 @@ class Columns:
 
     def csd(self, rows: Ints) -> Ints:
         """Return the csd_queue_cpu of each csd_function_entry."""
-        return self._each(rows, self.joins.csd)
+        found = map(self.joins.csd, rows.tolist())
+        return np.array([NONE if one is None else one for one in found], np.int64)
 
     def woken(self, rows: Ints) -> Ints:
         """Return the wake-up that led to each sched_switch."""
@@ -81,10 +82,6 @@ class Columns:
         start, end = trace.ts[asked], trace.ts[rows]
         torn = trace.losses.each(start, end, trace.cpu[asked]) | trace.losses.each(start, end, trace.cpu[rows])
         return np.where(torn, NONE, asked)
-
-    def _each(self, rows: Ints, join: Callable[[int], int | None]) -> Ints:
-        found = (join(row) for row in rows.tolist())
-        return np.array([NONE if one is None else one for one in found], np.int64)
 
     def was_runnable(self, rows: Ints) -> NDArray[np.bool_]:
         """Say of each sched_switch to a thread that was not woken for it whether that had been willing to run."""
@@ -214,10 +211,8 @@ class Columns:
 
     def _without_schedulers(self, rows: Ints) -> Ints:
         """Leave out expiries of the scheduler's own timers: who armed those is a bystander."""
-        joins, event = self.joins, "hrtimer_expire_entry"
-        _, first, which = np.unique(self.field(rows, event, "function"), return_index=True, return_inverse=True)
-        theirs = [is_schedulers(joins.symbol(row, event, "function")) for row in rows[first].tolist()]
-        return np.where(np.array(theirs, bool)[which], NONE, rows)
+        expired = self.field(rows, "hrtimer_expire_entry", "function")
+        return np.where(functions(self.joins.trace, expired).that(is_schedulers), NONE, rows)
 
 
 def _before(events: Ints, rows: Ints, which: int) -> Ints:

@@ -19,7 +19,7 @@ class Index:
         rows: `(n,) int64`, ascending.
 
     Attributes:
-        keys, rows: the same, ordered by key and then by row. Look-ups in that order are the fastest.
+        rows: the same, ordered by key and then by row. Look-ups in that order are the fastest.
 
     Cost: O(n log n) once, then a look-up O(log n) without numpy, whose calls cost more than the search; `lasts` and
     `nexts` are for many look-ups at once.
@@ -32,7 +32,7 @@ class Index:
         self._rows = memoryview(np.ascontiguousarray(self.rows).data)
         starts = np.flatnonzero(np.concatenate([np.ones(min(1, len(keys)), bool), keys[1:] != keys[:-1]]))
         ends = np.append(starts[1:], len(keys))
-        self.keys, self._keys, self._starts, self._ends = keys, keys[starts], starts, ends
+        self._keys, self._starts, self._ends = keys[starts], starts, ends
         self._range: dict[int, tuple[int, int]] = dict(zip(keys[starts].tolist(), zip(starts.tolist(), ends.tolist())))
 
     def range(self, key: int) -> tuple[int, int]:

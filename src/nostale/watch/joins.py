@@ -75,7 +75,6 @@ class Joins:
     _unrun: dict[int, list[int]] = field(default_factory=dict)
     _sent: dict[int, tuple[int, ...]] | None = None
     _of_kind: dict[tuple[int, tuple[str, ...]], Ints] = field(default_factory=dict)
-    _views: dict[tuple[int, tuple[str, ...]], memoryview] = field(default_factory=dict)
     _lists: dict[tuple[str, str], Index] = field(default_factory=dict)
     _threads: dict[tuple[str, ...], Index] = field(default_factory=dict)
     _named: dict[int, str | None] = field(default_factory=dict)
@@ -84,7 +83,6 @@ class Joins:
     _kinds: dict[int, str] = field(default_factory=dict)
     _numbered: dict[int, int] = field(default_factory=dict)
     _of_frames: dict[bytes, int] = field(default_factory=dict)
-    _names: dict[int, str] | None = None
     _comms: dict[int, str] | None = None
     _stacks: list[tuple[str, ...]] = field(default_factory=lambda: [()])
     interrupts: list[bool | None] = field(default_factory=lambda: [None])
@@ -292,9 +290,7 @@ class Joins:
     def call_name(self, row: int) -> str:
         """Return the system call that a sys_enter begins."""
         number = self.number(row, "sys_enter", "id")
-        if self._names is None:
-            self._names = syscall_names(self.trace.origin.machine)
-        return self._names.get(number, f"syscall {number}")
+        return syscall_names(self.trace.origin.machine).get(number, f"syscall {number}")
 
     def call_number(self, name: str) -> int:
         """Return the number of a system call, -1 where the trace's machine has no such."""
@@ -307,13 +303,15 @@ class Joins:
     def _open_call(self, pid: int, row: int) -> int | None:
         trace = self.trace
         if pid == int(trace.pid[row]):
-            opened: int | None = int(self.related.call[row])
+            opened = int(self.related.call[row])
+            if opened == NONE:
+                return None
         else:
-            opened = self.last_of(pid, row, *_CALL_EVENTS)
-            opened = NONE if opened is None or self.event(opened) != "sys_enter" else opened
-        if opened == NONE or (trace.lost and trace.lost_between(None, int(trace.ts[opened]), int(trace.ts[row]))):
-            return None
-        return opened
+            last = self.last_of(pid, row, *_CALL_EVENTS)
+            if last is None or self.event(last) != "sys_enter":
+                return None
+            opened = last
+        return None if trace.lost_between(None, int(trace.ts[opened]), int(trace.ts[row])) else opened
 
     def last_of(self, pid: int, row: int, *events: str) -> int | None:
         """Return a thread's last event of these kinds before `row`, on any CPU."""
@@ -452,11 +450,9 @@ class Joins:
 
     def before(self, cpu: int, row: int, events: tuple[str, ...]) -> int | None:
         """Return the last event of these kinds on one CPU before `row`."""
-        known = self._views.get((cpu, events))
-        if known is None:
-            known = self._views[cpu, events] = np.ascontiguousarray(self._rows(cpu, *events)).data
-        at = bisect_left(known, row)
-        return known[at - 1] if at else None
+        rows = self._rows(cpu, *events).data
+        at = bisect_left(rows, row)
+        return rows[at - 1] if at else None
 
     def by(self, event: str, name: str) -> Index:
         """Return the rows of one kind of event by one of its fields."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nostale.contract import Kind, Work
 from nostale.watch.causes import YIELDS
 from nostale.watch.columns import SENDER, Columns
+from nostale.watch.distinct import functions
 from nostale.watch.group import grouped
 from nostale.watch.related import NONE
 from nostale.watch.ring import Ints
@@ -179,11 +180,9 @@ class Keys:
             self.unlike |= mine
             return
         columns, rows = self.columns, self.items.row[mine]
-        name = columns.joins.trace.origin.symbols.name
-        functions, which = np.unique(columns.field(rows, "hrtimer_expire_entry", "function"), return_inverse=True)
-        works = [work_of_function(name(int(one) & ((1 << 64) - 1)) if one else "") for one in functions]
-        ticks = np.array([work is Work.TICK for work in works], bool)[which]
-        self.key[mine, 1] = functions[which]
+        expired = columns.field(rows, "hrtimer_expire_entry", "function")
+        ticks = functions(columns.joins.trace, expired).that(lambda name: work_of_function(name) is Work.TICK)
+        self.key[mine, 1] = expired
         self.key[mine, 2], unlike = columns.ticking(rows)
         self.key[mine, 2] *= ticks
         self.unlike[mine] = ticks & unlike

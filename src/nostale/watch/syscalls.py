@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from pathlib import Path
 
 
-def syscall_numbers(machine: str) -> dict[str, int]:
+@functools.cache
+def syscall_numbers(machine: str) -> Mapping[str, int]:
     """Return name to number, the inverse of `syscall_names`."""
     return {name: number for number, name in syscall_names(machine).items()}
 
 
-def syscall_names(machine: str) -> dict[int, str]:
+@functools.cache
+def syscall_names(machine: str) -> Mapping[int, str]:
     """Return number to name for `machine` as uname says it; empty for one without a table.
 
     >>> syscall_names("x86_64")[324], syscall_names("m68k")
